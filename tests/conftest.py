@@ -1,4 +1,4 @@
-"""What all tests share: a clean environment, the research data where there is some, and Hypothesis' profile."""
+"""Fixtures of all tests: a clean environment, the research data where there is some, and Hypothesis' profile."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ sync_api.expect.set_options(timeout=PATIENCE_MS)
 
 
 def chromium_path() -> str | None:
-    """Where Chromium is, if it is anywhere."""
+    """Return the path of Chromium, or None."""
     named = os.environ.get("LUNGNODE_TEST_CHROMIUM")
     paths = (shutil.which(name) for name in ("chromium", "chromium-browser", "google-chrome"))
     return named or next((path for path in paths if path), None)
@@ -152,7 +152,7 @@ def browser(launch: Callable[..., sync_api.Browser]) -> sync_api.Browser:
 
 
 def is_complaint(message: sync_api.ConsoleMessage) -> bool:
-    """Whether the browser complains of our code; a refused request, which it also logs, is none."""
+    """Return True for an error of our code; refused requests, which the browser also logs, do not count."""
     return message.type == "error" and not message.text.startswith("Failed to load resource")
 
 

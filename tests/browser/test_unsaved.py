@@ -1,4 +1,4 @@
-"""What a reader writes and decides is saved whole or says that it is not: through every event, never silently lost."""
+"""A reader's texts and verdicts are saved, or shown as unsaved: through every event, never silently lost."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ from tests.support.webapp_doubles import Study
 pytestmark = pytest.mark.browser
 
 OWN = SLICES - 1 - 24
-"""Where the nodule's slice stands: slices are shown from head to feet."""
+"""Position of the nodule's slice: slices are shown from head to feet."""
 LUNG = (74, 90)
 """Row and column of a place in the left lung beside the nodule."""
 PATIENT = "Phantom, Browser"
@@ -61,7 +61,7 @@ def box_of(element: Locator) -> dict[str, float]:
 
 
 def place_of(page: Page, row: float, column: float, *, side_px: int = SIDE) -> tuple[float, float]:
-    """Where a pixel of the unmoved image is on the screen: the image fills the pane's shorter side."""
+    """Position of a pixel of the unmoved image on the screen: the image fills the pane's shorter side."""
     box = box_of(pane(page))
     side = min(box["width"], box["height"])
     left, top = box["x"] + (box["width"] - side) / 2, box["y"] + (box["height"] - side) / 2
@@ -69,7 +69,7 @@ def place_of(page: Page, row: float, column: float, *, side_px: int = SIDE) -> t
 
 
 def screen(page: Page) -> NDArray[np.uint8]:
-    """What is on the screen, as grey values of the page's own pixels."""
+    """Grey values of the page's own pixels on the screen."""
     session = page.context.new_cdp_session(page)  # a picture of the page's own would undo a changed pixel ratio
     png = base64.b64decode(session.send("Page.captureScreenshot")["data"])
     session.detach()

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.browser
 
 
 def actions_on_record(site: Site) -> list[str]:
-    """What happened, the latest first; looking at a study aside."""
+    """Audit events, the latest first, without views of studies."""
     with site.database.read() as session:
         return [entry.event.action for entry in audit.recent(session, limit=10) if entry.event.action != "study:viewed"]
 

@@ -49,7 +49,7 @@ PATHS = "/livez", "/readyz", "/api/v1/worklist"
 
 @dataclass
 class Observations:
-    """What senders and a browser saw, with the time at which each thing was asked and answered."""
+    """Observations of senders and a browser, with the times of request and answer."""
 
     stores: list[tuple[float, float, str, int]] = field(default_factory=list)
     """Asked at, answered at, SOP Instance UID, status; -1 where the association broke off."""
@@ -66,7 +66,7 @@ class Observations:
         return min((end for start, end, status in self.pages[path] if status == 200 and start > moment), default=0.0)
 
     def has_recovered(self, moment: float) -> bool:
-        """Whether senders and every page have had what they asked for since then."""
+        """Return True if every sender and page was served since then."""
         return bool(self.first_success_after(moment)) and all(self.first_answer_after(path, moment) for path in PATHS)
 
 

@@ -76,7 +76,7 @@ def test_nothing_acknowledged_is_lost_and_every_series_is_analysed_once(
 
 
 def current_of(service: Service, uid: str) -> list[int]:
-    """How many instances each current analysis covers."""
+    """Number of instances that each current analysis covers."""
     return [a.instance_count for a in service.analyses(uid) if a.status is AnalysisStatus.CURRENT]
 
 

@@ -118,7 +118,7 @@ def next_release(folder: Path) -> Path:
 
 
 def _worklist(hosts: Cluster, number: int) -> list[tuple[str, str]]:
-    """What one of the webs lists."""
+    """Studies that one of the webs lists."""
     url = f"{hosts.webs[number].addresses['web']['url']}api/v1/worklist?limit=100"
     with urllib.request.urlopen(url, timeout=60) as response:
         items = json.load(response)["items"]

@@ -1,4 +1,4 @@
-"""What the house rules look at: tracked files, documents, the command line."""
+"""Subjects of the house rules: tracked files, documents, the command line."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What docker/ holds passes its linters, and the commands that it starts run: start, ready, end at SIGTERM."""
+"""Files of docker/ pass their linters, and their commands run: start, ready, end at SIGTERM."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def test_a_wrong_manifest_is_noticed() -> None:
 
 
 def built(overlay: str) -> dict[str, dict[str, Any]]:
-    """What kustomize makes of a folder, by kind and name."""
+    """Manifests that kustomize builds of a folder, by kind and name."""
     documents = list(yaml.safe_load_all(lint("kubectl", "kustomize", DOCKER / "kubernetes" / overlay)))
     return {f"{document['kind']} {document['metadata']['name']}": document for document in documents}
 

@@ -1,4 +1,4 @@
-"""What the documents promise exists."""
+"""Files, commands and settings named in the documents exist."""
 
 from __future__ import annotations
 

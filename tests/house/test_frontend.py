@@ -1,4 +1,4 @@
-"""What the pages' bundle is made of: locked, from no named host, under licences that do not spread."""
+"""Packages of the pages' bundle: locked, from no named host, under licences that do not spread."""
 
 from __future__ import annotations
 

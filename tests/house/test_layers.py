@@ -1,4 +1,4 @@
-"""Who may import whom, and what stays light."""
+"""Import rules between packages, and imports that stay light."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ def problems(path: Path) -> Iterator[str]:
 
 
 def is_constant(event: ast.expr) -> bool:
-    """Whether an event is a constant, or made of constants and of one that was passed as ``event``."""
+    """Return True if an event is a constant, or made of constants and of one that was passed as ``event``."""
     if isinstance(event, ast.JoinedStr):
         return all(is_constant(part.value if isinstance(part, ast.FormattedValue) else part) for part in event.values)
     if isinstance(event, ast.Name):

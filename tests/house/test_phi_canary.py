@@ -22,7 +22,7 @@ from tests.support.factories import CtSeries, Defects, ct_series
 pytestmark = pytest.mark.slow
 
 WORDS = ("CANARY", "PHI2", "19370421", "1937-04-21")
-"""What every identifying attribute of the canary is made of; none of it is a word of ours."""
+"""Word in every identifying attribute of the canary; the product uses none of it."""
 IDENTITY = SeriesIdentity(
     patient_name="CANARY^PHI2",
     patient_id="CANARYID",

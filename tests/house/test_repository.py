@@ -1,4 +1,4 @@
-"""What may be committed: no path of one machine, no data, no licence that spreads, no exact pins."""
+"""Rules for tracked files: no path of one machine, no data, no licence that spreads, no exact pins."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_no_dependency_spreads_its_licence(root: Path) -> None:
 
 
 def is_gpl(installed: Distribution) -> bool:
-    """Whether every licence that a distribution names is a GPL (the Lesser GPL may be linked)."""
+    """Return True if every licence that a distribution names is a GPL (the Lesser GPL may be linked)."""
     metadata = installed.metadata
     named = [text for text in metadata.get_all("Classifier") or () if text.startswith("License ::")]
     stated = (metadata.get("License-Expression"), metadata.get("License"))

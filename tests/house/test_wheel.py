@@ -16,7 +16,7 @@ CHECKOUT_ONLY = {("training", "report"), ("training", "federated")}
 
 @pytest.fixture(scope="module")
 def names(root: Path, tracked: tuple[Path, ...], tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    """What a wheel built from the tracked files and the pages' bundle holds."""
+    """Contents of a wheel built from the tracked files and the pages' bundle."""
     source, out = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("wheel")
     for path in tracked:
         (source / path).parent.mkdir(parents=True, exist_ok=True)

@@ -41,7 +41,7 @@ def is_sqlite(engine: Engine) -> bool:
 
 @contextmanager
 def unprotected(database: Database) -> Iterator[Connection]:
-    """What an intruder with all rights does: triggers away, change, triggers back."""
+    """Change rows as an intruder with all rights: drop triggers, change, restore triggers."""
     with database.engine.begin() as connection:
         if is_sqlite(database.engine):
             triggers = connection.execute(text("SELECT name, sql FROM sqlite_master WHERE type = 'trigger'")).all()

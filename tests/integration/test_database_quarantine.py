@@ -30,7 +30,7 @@ SHARP, SMOOTH = Scanner("Maker One", "B60f", "1.0 mm"), Scanner("Maker One", "B3
 
 
 def measures_of(scanner: Scanner) -> dict[str, object]:
-    """What an analysis keeps of a series of that scanner."""
+    """Measures of an analysis of a series of that scanner."""
     acquisition = {"Manufacturer": "Maker", "ManufacturerModelName": "One", "ConvolutionKernel": scanner.kernel}
     return {"acquisition": acquisition, "spacing_mm": [1.0, 0.7, 0.7], "summary": {"lung_hu": -850.0}, "found": 3}
 

@@ -1,4 +1,4 @@
-"""Which analysis is due first: small studies before large ones, in turn, as on the worklist, and nothing starves."""
+"""Order of due analyses: small studies before large ones, alternating, as on the worklist, without starvation."""
 
 from __future__ import annotations
 

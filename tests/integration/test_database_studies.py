@@ -1,4 +1,4 @@
-"""What arrives is indexed once, and two patients never become one."""
+"""Instances are indexed once, and two patients never become one."""
 
 from __future__ import annotations
 

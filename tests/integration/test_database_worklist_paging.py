@@ -221,7 +221,7 @@ def test_on_postgres_no_page_fetches_or_sorts_more_than_a_few_studies(
 
 
 def rows_handled(node: dict[str, Any]) -> Iterator[int]:
-    """How many patients a plan's steps looked up, and how many rows each of them sorted."""
+    """Numbers of patients that a plan's steps looked up, and of rows that each sorted."""
     yield 0
     if node.get("Relation Name") == "patients":
         yield node["Actual Loops"] * (node["Actual Rows"] + node.get("Rows Removed by Filter", 0))

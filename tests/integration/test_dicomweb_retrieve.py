@@ -25,7 +25,7 @@ SYNTAXES = {
     "j2k": "1.2.840.10008.1.2.4.90",
     "jpegll": "1.2.840.10008.1.2.4.70",
 }
-"""What frames are sent in, when the caller takes them as they are stored."""
+"""Media types of frames that are sent as stored."""
 OCTETS = 'multipart/related; type="application/octet-stream"'
 
 

@@ -39,7 +39,7 @@ def analysed(folder: Path, shift_hu: int) -> AnalysisOutcome:
 
 
 def of_patient(number: int, outcome: AnalysisOutcome) -> dict[str, object]:
-    """What is measured of another patient, whose lungs are a little denser or less dense."""
+    """Summary of another patient, whose lungs are a little denser or less dense."""
     summary: dict[str, Any] = dict(outcome.measures["summary"])  # type: ignore[call-overload]
     summary |= {name: summary[name] + number * 7 % 20 - 10 for name in ("lung_hu", "soft_hu")}
     return outcome.measures | {"summary": summary}

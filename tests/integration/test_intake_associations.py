@@ -145,7 +145,7 @@ def test_the_association_answer_has_a_large_pdu_and_our_implementation_name(list
 
 
 def answer_to(listener: Listener, request: bytes) -> bytes:
-    """What the port says to an A-ASSOCIATE-RQ, whole."""
+    """Return the complete answer of the port to an A-ASSOCIATE-RQ."""
     with socket.create_connection(("127.0.0.1", listener.port), timeout=10) as connection:
         connection.sendall(request)
         head = connection.recv(6, socket.MSG_WAITALL)

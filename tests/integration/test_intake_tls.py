@@ -470,7 +470,7 @@ def test_we_send_nothing_to_a_plain_port_that_should_be_tls(tmp_path: Path, cert
 
 
 def test_the_settings_make_both_sides_of_tls(tmp_path: Path, certificates: Path) -> None:
-    """What an administrator writes is what the listener demands and what results are sent with."""
+    """TLS settings apply to the listener and to the delivery of results."""
     tls = TlsSettings(
         certificate=certificates / "node.crt", key=certificates / "node.key", authority=certificates / "authority.crt"
     )

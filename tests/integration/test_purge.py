@@ -53,7 +53,7 @@ class PurgeSetup:
         return done.study_count, done.file_count
 
     def clocks(self, wall: timedelta, uptime: timedelta, boot_id: str = "boot") -> Moment:
-        """What clocks say that ran on by so much since the study came."""
+        """Clock readings so long after the study's arrival."""
         return Moment(self.came_at + wall, 1000.0 + uptime.total_seconds(), boot_id)
 
     def is_there(self) -> bool:

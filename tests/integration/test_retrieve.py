@@ -47,7 +47,7 @@ class Archive:
     listener: Listener
 
     def here(self) -> int:
-        """How many instances of the study are here."""
+        """Number of stored instances of the study."""
         with self.database.read() as session:
             detail = study_detail(session, self.ct.study_instance_uid)
         return detail.item.instance_count if detail else 0

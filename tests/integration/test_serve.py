@@ -42,7 +42,7 @@ def series(tmp_path_factory: pytest.TempPathFactory) -> CtSeries:
 
 
 def answers(port: int) -> bool:
-    """Whether a C-ECHO is answered."""
+    """Return True if a C-ECHO is answered."""
     return echo(RemoteNode("LUNGNODE", "127.0.0.1", port), "PACS") == ""
 
 

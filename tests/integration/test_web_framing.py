@@ -16,7 +16,7 @@ from tests.support.webapp_doubles import new_database
 
 ROOT = Path(__file__).resolve().parents[2]
 HIDDEN = b"GET /livez HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
-"""What an attacker wants to have served as a second request."""
+"""Second request that an attacker smuggles in."""
 
 
 @pytest.fixture(scope="module")

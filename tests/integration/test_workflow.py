@@ -90,7 +90,7 @@ class Node:
         return sorted(path.name for path in (self.folder / "results").glob("*"))
 
     def failures(self) -> int:
-        """How often it is on record that results could not be made."""
+        """Number of recorded failures to make results."""
         with self.database.read() as session:
             return sum(entry.event.action == "results:failed" for entry in audit.recent(session, limit=500))
 

@@ -70,7 +70,7 @@ class SimpleNodule:
 
 @dataclass(frozen=True, slots=True)
 class Defects:
-    """What is wrong with a series; each alone is one row of a refusal table."""
+    """Defects of a series; each alone is one row of a refusal table."""
 
     drop: tuple[int, ...] = ()
     """Slices (anatomical order) that are not written: a gap."""

@@ -92,7 +92,7 @@ def part10(ds: Dataset, transfer_syntax: str = ExplicitVRLittleEndian) -> bytes:
 
 
 def announced(ds: Dataset, transfer_syntax: str = EXPLICIT) -> Announced:
-    """What a command set would say of a dataset."""
+    """C-STORE command of a dataset."""
     return Announced(str(ds.SOPClassUID), str(ds.SOPInstanceUID), transfer_syntax)
 
 
@@ -107,7 +107,7 @@ class Node:
 
     @property
     def counters(self) -> Counters:
-        """What the intake counted."""
+        """Counts of the intake."""
         return self.intake.counters
 
     def stored_files(self) -> list[Path]:

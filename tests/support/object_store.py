@@ -31,7 +31,7 @@ def object_store() -> Iterator[ObjectStoreAddress]:
 
 
 def address(port: int) -> ObjectStoreAddress:
-    """Where a store of this module is."""
+    """Address of a store of this module."""
     return ObjectStoreAddress(f"s3://{BUCKET}/lungnode", f"http://127.0.0.1:{port}", KEY, KEY)
 
 

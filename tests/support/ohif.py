@@ -83,7 +83,7 @@ def _fetch(cache: Path) -> None:
 
 @dataclass
 class Front:
-    """Where the viewer is served, what it asked of the DICOMweb, and what the browser said."""
+    """Address of the served viewer, its DICOMweb requests, and the browser's messages."""
 
     url: str
     asked: list[tuple[int, str]] = field(default_factory=list)

@@ -57,7 +57,7 @@ def weights(network: nn.Module) -> list[float]:
 
 
 def results(world: World, folder: Path) -> Iterator[tuple[str, object]]:
-    """What the test compares, by name."""
+    """Compared values by name."""
     plain = Schedule(epochs=4, batch_size=5)
     yield "unequal_shards", weights(fit(small_network(batch_norm=False), Points(20, 0.0), plain, seed=3, world=world))
     yield "one_sample", weights(fit(small_network(batch_norm=False), Points(1, 0.0), plain, seed=3, world=world))

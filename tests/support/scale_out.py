@@ -128,7 +128,7 @@ def make_series(folder: Path, number: int) -> CtSeries:
 
 @dataclass
 class Push:
-    """What senders sent, and what was acknowledged."""
+    """Sent and acknowledged instances."""
 
     acknowledged: dict[str, set[str]] = field(default_factory=dict)
     associations: int = 0
@@ -197,12 +197,12 @@ def kill_at_random(hosts: Cluster, rounds: int, seed: int, stop: threading.Event
 
 @dataclass(frozen=True)
 class Outcome:
-    """What is true afterwards."""
+    """State after a run."""
 
     lost: int
     damaged: int
     current: list[int]
-    """How many instances each current analysis covers; one list for all series."""
+    """Number of instances that each current analysis covers, over all series."""
     reports: int
     """Structured reports of current analyses."""
 

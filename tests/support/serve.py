@@ -44,7 +44,7 @@ def chest() -> NDArray[np.int16]:
 
 
 def predictor_of(stored: StoredSeries, limits: DecodeLimits, *, has_models: bool) -> Predictor:
-    """What answers."""
+    """The predictor that answers."""
     if not has_models:
         return CannedPredictor()
     from inference.predictor import load_models

@@ -29,7 +29,7 @@ TABLES = (PatientRow, StudyRow, SeriesRow, InstanceRow, AnalysisRow, FindingRow,
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Where series come from, and how they and the answers to them differ from the usual."""
+    """Source of series: scanner and site, and the shifts of series and answers."""
 
     model: str = "Phantom One"
     kernel: str = "B60f"
@@ -170,7 +170,7 @@ MODEL = {"model_name": "test-model", "model_version": "1.0.0", "model_sha256": "
 
 
 def summary(rng: np.random.Generator, shift_hu: float = 0.0) -> dict[str, object]:
-    """What a series looks like as patients differ: lung by 30 HU, soft tissue by 10, noise by a fifth."""
+    """Summary of a series, varied between patients: lung by 30 HU, soft tissue by 10, noise by a fifth."""
     lung, soft = rng.normal(-860, 30) + shift_hu, rng.normal(40, 10) + shift_hu
     voxels = np.concatenate([rng.normal(lung, 60, 400), rng.normal(soft, 40, 600)])
     counts = np.histogram(np.clip(voxels, HU_EDGES[0], HU_EDGES[-1] - 1), HU_EDGES)[0]

@@ -290,11 +290,11 @@ OPINIONS: dict[str, object] = {
     },
     "doubts": ["the 2D and the 3D networks disagree"],
 }
-"""What the model records beside its answer where its networks disagree."""
+"""Attributes that the model records where its networks disagree."""
 
 
 def shown_share(share: float, question: Question = Question.MALIGNANCY, n: int = 34) -> DisplayedProbability:
-    """What is shown where so large a share of ``n`` calibration cases was positive."""
+    """Displayed probability for such a share of positives among ``n`` calibration cases."""
     k = round(share * n)
     return DisplayedProbability(*displayed_limits(k, n), n, k, question, "test")
 

@@ -1,4 +1,4 @@
-"""What processes share between them adds up to what one would do."""
+"""Work shared between processes adds up to that of one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where requests may come from, and how large they may be."""
+"""Permitted origins and sizes of requests."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who is who: missing says nothing, contradiction separates."""
+"""Identity of patients: missing attributes say nothing, contradictions separate."""
 
 from __future__ import annotations
 

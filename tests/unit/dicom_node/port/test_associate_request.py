@@ -83,7 +83,7 @@ def context(number: int, abstract: str, *syntaxes: str) -> bytes:
 
 
 def proposals(*items: bytes) -> dict[int, tuple[str, list[str]]]:
-    """What the library reads of the request as it is written anew."""
+    """Return the request as the library reads it after it is encoded again."""
     pdu = A_ASSOCIATE_RQ()
     pdu.decode(read_request(request_pdu(*items)).pdu)
     return {

@@ -1,4 +1,4 @@
-"""What an answer of another node means for what is done next, without any node."""
+"""Next step of a delivery by another node's answer, without any node."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def test_our_own_port_is_recognised(node: Node, is_loop: bool) -> None:
 
 @dataclass
 class Event:
-    """What pynetdicom hands to a handler of N-EVENT-REPORT, as far as it is read."""
+    """Event of pynetdicom for a handler of N-EVENT-REPORT, as far as it is read."""
 
     event_type: Any
     event_information: Any

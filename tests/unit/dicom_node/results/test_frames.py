@@ -1,4 +1,4 @@
-"""What is true of one slice or frame never stands for the others of its instance or series."""
+"""Attributes of one slice or frame are never taken for the others of its instance or series."""
 
 from __future__ import annotations
 

@@ -119,7 +119,7 @@ def item_of(container: Dataset, code: str) -> Dataset:
 
 
 def errors_of(path: Path) -> list[str]:
-    """What dciodvfy calls an error, with nothing left out."""
+    """Return all errors that dciodvfy reports."""
     tool = shutil.which("dciodvfy") or str(Path(sys.executable).with_name("dciodvfy"))
     if not Path(tool).exists():
         pytest.skip("dciodvfy (dicom3tools) is not installed")

@@ -94,7 +94,7 @@ def slices(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 def outcome(path: Path) -> str:
-    """What the decoding process would answer: headers and HU, or that it cannot."""
+    """Answer of the decoding process: headers and HU, or that it cannot decode."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:

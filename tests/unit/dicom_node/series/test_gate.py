@@ -1,4 +1,4 @@
-"""What is not analysed, and in which words."""
+"""Series that are not analysed, and the reasons' texts."""
 
 from __future__ import annotations
 

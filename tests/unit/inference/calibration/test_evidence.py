@@ -1,4 +1,4 @@
-"""What is shown of a probability is bounded by calibration cases, and never certain."""
+"""Displayed probabilities are bounded by calibration cases, and never certain."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What runs the networks: all engines answer alike, and only those that may are chosen."""
+"""Engines: all give equal answers, and only permitted ones are chosen."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def patches() -> list[Patch]:
 
 
 def changes(bundle: Bundle, engine: Engine, patches: list[Patch]) -> NDArray[np.float64]:
-    """How far margins are from float32's, as a share of their range over the patches, ``(members, n)``."""
+    """Deviation of margins from float32's, as a share of their range over the patches, ``(members, n)``."""
     expected, margins = (
         Ensemble(bundle, CPU, engine=e, rotations=1).margins(patches) for e in (Engine.TORCH_FLOAT32, engine)
     )

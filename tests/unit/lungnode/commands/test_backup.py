@@ -235,7 +235,7 @@ def killed_at(call: int, action: Callable[[], object]) -> bool:
 
 
 def content(settings: Settings) -> dict[str, bytes]:
-    """What lies in a HOME, but for the database, which another journal changes, and its companions."""
+    """Files of a HOME, without the database, which another journal changes, and its companions."""
     files = (path for path in settings.home.rglob("*") if path.is_file() and not path.name.startswith("lungnode.db"))
     return {str(path.relative_to(settings.home)): path.read_bytes() for path in files}
 
@@ -337,7 +337,7 @@ def assert_restored(source: Path, other: Settings, expected: dict[str, bytes]) -
 
 
 def assert_restored_or_refused(source: Path, other: Settings, expected: dict[str, bytes]) -> None:
-    """What an interrupted backup left is complete, or refused in one line, and HOME is then as it was."""
+    """An interrupted backup is complete, or refused in one line with HOME unchanged."""
     if (source / "manifest.json").is_file() and (source / "manifest.json").read_bytes():
         assert_restored(source, other, expected)
         return

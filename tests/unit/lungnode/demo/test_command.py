@@ -1,4 +1,4 @@
-"""What the demonstration prints, and what it refuses before anything is started."""
+"""Output of the demonstration, and its refusals before anything is started."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the parts of the service share."""
+"""Shared steps of the service's parts."""
 
 from __future__ import annotations
 

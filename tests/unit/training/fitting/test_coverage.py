@@ -1,4 +1,4 @@
-"""What is shown comes true, by decile, where scores are right, and fails where they are not."""
+"""Displayed intervals cover outcomes by decile if scores are calibrated, and fail if not."""
 
 from __future__ import annotations
 

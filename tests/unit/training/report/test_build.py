@@ -90,7 +90,7 @@ def report_folder(data: Path, bundles: Path, tmp_path_factory: pytest.TempPathFa
 
 
 def figures_of(out: Path) -> dict[str, Any]:
-    """What the report measured."""
+    """Figures of the report."""
     return json.loads((out / "figures.json").read_text())  # type: ignore[no-any-return]
 
 

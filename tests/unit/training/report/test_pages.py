@@ -20,7 +20,7 @@ AGAIN = "run `python -m training.report --data DIR --out docs/model`"
 
 @pytest.fixture(scope="module")
 def figures() -> dict[str, Any]:
-    """What the report measured."""
+    """Figures of the report."""
     return json.loads((FOLDER / "figures.json").read_text())  # type: ignore[no-any-return]
 
 

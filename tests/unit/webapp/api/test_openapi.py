@@ -54,7 +54,7 @@ NAMES = {
 
 
 def problems(value: object, schema: dict[str, Any], where: str = "$") -> list[str]:
-    """What of a value does not fit a schema; only the keywords that the document uses."""
+    """Return the parts of a value that do not fit a schema; only the keywords that the document uses."""
     schema = resolved(schema)
     if "anyOf" in schema and "properties" not in schema:
         return [] if any(not problems(value, option) for option in schema["anyOf"]) else [f"{where}: none of anyOf"]

@@ -116,7 +116,7 @@ def example(schema: dict[str, Any]) -> Any:
 
 
 def documented(operation: Operation, response: Any) -> list[str]:
-    """What of an answer is not in the document."""
+    """Return the parts of an answer that are not in the document."""
     answers = DOCUMENT["paths"][operation.path][operation.method]["responses"]
     status = response.status_code
     if str(status) not in answers:

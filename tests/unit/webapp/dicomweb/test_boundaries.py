@@ -1,4 +1,4 @@
-"""What RFC 2046 allows around the parts of a body is left out, however the body is cut into pieces."""
+"""Preamble and epilogue of RFC 2046 are left out, however the body is cut into pieces."""
 
 from __future__ import annotations
 

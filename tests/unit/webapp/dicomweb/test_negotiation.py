@@ -1,4 +1,4 @@
-"""What callers of DICOMweb say they take, as they say it."""
+"""Accept headers of DICOMweb clients, as they send them."""
 
 from __future__ import annotations
 

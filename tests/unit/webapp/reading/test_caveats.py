@@ -36,7 +36,7 @@ def answered(web: Web, *caveats: Reason) -> tuple[Study, str]:
 
 @pytest.fixture
 def outlets(web: Web) -> dict[str, str]:
-    """What each outlet shows of an analysis with every caveat."""
+    """Text of each outlet for an analysis with every caveat."""
     study, analysis_id = answered(web, *ALL)
     client, uid = web.client(), study.study_instance_uid
     addresses = {
