@@ -155,7 +155,7 @@ class Soak:
             stop.wait(due - time.monotonic())
 
     def _push(self, number: int) -> None:
-        """Push a study in the way whose turn it is."""
+        """Push a study in the next of the ways."""
         folder = self._folder / "study"
         study, instances = instances_of(self._phantom, folder, number)
         way = number % 3

@@ -124,7 +124,7 @@ class Endpoint:
     audit: ViewAudit | None = None
     """Audit event of a successful request, recorded before its answer is sent; if that fails, nothing is shown."""
     counts_refusals: bool = False
-    """Whether its errors are counted in ``lungnode_upload_refusals``."""
+    """True if its errors are counted in ``lungnode_upload_refusals``."""
     is_upload: bool = False
     """True if the body may be as large as an upload."""
     is_probe: bool = False

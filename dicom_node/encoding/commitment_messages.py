@@ -25,11 +25,11 @@ MAX_REFERENCES = 10_000
 
 FAILURE_REASONS = {
     0x0110: "processing failure",
-    0x0112: "it has no such object",
-    0x0213: "it has no room",
-    0x0122: "it does not support this class",
-    0x0119: "class and instance do not fit",
-    0x0131: "duplicate transaction",
+    0x0112: "no such object instance",
+    0x0213: "resource limitation",
+    0x0122: "SOP class not supported",
+    0x0119: "class-instance conflict",
+    0x0131: "duplicate transaction UID",
 }
 """Failure Reason (0008,1197), PS3.3 C.14.1.1."""
 

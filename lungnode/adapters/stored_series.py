@@ -95,7 +95,7 @@ class StoredSeries:
         """
         series = self._series(study_uid, series_uid)
         if series is None:
-            raise UnfitInputError(404, "no_such_series", "There is no such series in this study.")
+            raise UnfitInputError(404, "no_such_series", "Series not found in this study.")
         return self._volumes.get(series, lambda: self._load(series, thresholds))
 
     def _load(self, series: SeriesRecord, thresholds: GateThresholds) -> LoadedSeries:

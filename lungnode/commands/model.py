@@ -205,7 +205,7 @@ def shadow_model(session: Session, digest: str) -> ModelIdentity:
     matches = [model for model in shadow_models(session) if model.sha256.startswith(digest)][: 2 if digest else 1]
     if not matches:
         raise CommandError(
-            "no such shadow model: set LUNGNODE_MODEL__SHADOW_BUNDLE and wait until series were analysed"
+            "shadow model not found: set LUNGNODE_MODEL__SHADOW_BUNDLE and wait until series were analysed"
         )
     if len(matches) > 1:
         raise CommandError("digest prefix is ambiguous")

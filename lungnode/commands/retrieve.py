@@ -79,7 +79,7 @@ def retrieve(
     Raises
     ------
     CommandError
-        The PACS does not answer, does not support the query, has no such study, refused, or aborted; or studies of
+        The PACS does not answer, does not support the query, has no matching study, refused, or aborted; or studies of
         several patients have that accession number.
     """
     check_keys(accession=accession, study=study)
@@ -105,7 +105,7 @@ def _check_answer(ae_title: str, studies: Sequence[StudyMatch], ignored_count: i
     """Report ignored answers; raise if no study is left, or studies of several patients match."""
     if not studies:
         ignored = f"; {_ignored_text(ignored_count)}" if ignored_count else ""
-        raise CommandError(f"{ae_title} has no such study{ignored}")
+        raise CommandError(f"no matching study at {ae_title}{ignored}")
     _show_ignored(ae_title, ignored_count)
     patients = {(match.patient_id, match.issuer_of_patient_id) for match in studies if match.patient_id}
     if len(patients) > 1:

@@ -126,8 +126,8 @@ def test_quarantine_shadow_runs_promotion_and_rollback(service: Service, tmp_pat
     analysis = latest(service, held)
     assert analysis.status is AnalysisStatus.QUARANTINED
     item = requests.get(f"{url}api/v1/studies/{held.study_instance_uid}", timeout=60).json()
-    told_of_it = [item[name] for name in ("malignancy_probability", "finding_count", "findings", "deliveries")]
-    assert told_of_it == [None, 0, [], []]
+    hidden = [item[name] for name in ("malignancy_probability", "finding_count", "findings", "deliveries")]
+    assert hidden == [None, 0, [], []]
     series_found = requests.get(f"{url}dicom-web/studies/{held.study_instance_uid}/series", timeout=60).json()
     assert [one["00080060"]["Value"] for one in series_found] == [["CT"]]
 

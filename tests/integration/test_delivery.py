@@ -420,7 +420,7 @@ def test_what_the_node_lost_is_sent_again(setup: DeliverySetup) -> None:
         assert setup.deliver(pacs.node) == DeliveryRound(sent=3, committed=2)
         assert setup.statuses()["sr", "PACS"] == "pending"
         assert [*setup.statuses().values()].count("committed") == 2
-        assert setup.records()["sr", "PACS"].reason == "not committed: it has no such object"
+        assert setup.records()["sr", "PACS"].reason == "not committed: no such object instance"
         pacs.loses = frozenset()
         assert setup.deliver(pacs.node) == DeliveryRound(sent=1, committed=1)
     assert set(setup.statuses().values()) == {"committed"}
@@ -471,7 +471,7 @@ def _report(port: int, ae_title: str, setup: DeliverySetup) -> int:
 
 
 def test_a_report_about_unknown_objects_changes_nothing(setup: DeliverySetup) -> None:
-    assert record_report(setup.database, "PACS", Report("2.25.1", ("2.25.2",), {"2.25.3": "it has no room"})) == 0
+    assert record_report(setup.database, "PACS", Report("2.25.1", ("2.25.2",), {"2.25.3": "resource limitation"})) == 0
 
 
 def test_without_a_report_the_node_is_asked_whether_it_lists_the_object(setup: DeliverySetup) -> None:

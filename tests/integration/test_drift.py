@@ -66,7 +66,7 @@ def test_shifted_series_raise_an_alarm_and_unshifted_ones_do_not(
         recorder.record_measures(*(of_patient(at, outcome) for at in range(first, REFERENCE + number * WINDOW)))
         run_watch(database)
         alerts.notify()
-        return [told_one for told_one in notifications if told_one[0] == "drift"]
+        return [notification for notification in notifications if notification[0] == "drift"]
 
     assert block(0, usual) == []
     assert block(1, usual) == []

@@ -242,7 +242,7 @@ def test_an_answer_without_the_value_that_was_asked_for_is_ignored(
     assert (ours.accessions(), pacs.moves) == ([], [])
     if keyword == "AccessionNumber":
         *_, line = capsys.readouterr().err.splitlines()
-        assert line == "lungnode: LOOSE has no such study; answers that did not match the query were ignored: 1"
+        assert line == "lungnode: no matching study at LOOSE; answers that did not match the query were ignored: 1"
 
 
 @pytest.mark.parametrize(

@@ -210,7 +210,7 @@ def test_instances_that_do_not_arrive_are_reported_and_the_next_study_is_request
     status, series_by_count, errors = retrieve(capsys, "--accession", "NOSUCH", "--accession", archive.accession)
     assert (status, series_by_count[12]["outcome"], series_by_count[12]["received"]) == (1, "incomplete", 0)
     unknown, short = errors.splitlines()
-    assert unknown == "lungnode: PACS has no such study"
+    assert unknown == "lungnode: no matching study at PACS"
     assert f"series {archive.ct.series_instance_uid}: 0 of 12 instances arrived" in short
 
 

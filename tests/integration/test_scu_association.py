@@ -72,7 +72,7 @@ def test_a_reactor_that_is_held_up_takes_no_response(entity: type[AE], monkeypat
 
 
 class Late(threading.Event):
-    """Told of a connection only when that is over."""
+    """Notified of a connection only after its end."""
 
     def __init__(self, connection: AssociationSocket) -> None:
         super().__init__()

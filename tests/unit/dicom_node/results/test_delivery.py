@@ -93,7 +93,7 @@ def information(committed: list[str], failed: dict[str, int]) -> Dataset:
 def test_a_report_names_what_was_committed_and_what_was_not() -> None:
     report = parse_report(Event(2, information(["2.25.1"], {"2.25.2": 0x0112, "2.25.3": 0x7777})))
     assert report == CommitmentReport(
-        "2.25.9", ("2.25.1",), {"2.25.2": "it has no such object", "2.25.3": "no reason given"}
+        "2.25.9", ("2.25.1",), {"2.25.2": "no such object instance", "2.25.3": "no reason given"}
     )
 
 
