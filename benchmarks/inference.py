@@ -12,6 +12,7 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -88,7 +89,7 @@ def measure(name: str, device: str, repeat: int, peaks: dict[str, float]) -> lis
             for batch in BATCHES:
                 inputs = torch.randn(batch, *shape, device=device)
                 with torch.inference_mode():
-                    wall, cpu = seconds_of(lambda run=run, inputs=inputs: run(inputs), repeat, device)
+                    wall, cpu = seconds_of(partial(run, inputs), repeat, device)
                 peak = peaks["float32" if "float32" in engine else "bfloat16"]
                 rows.append(
                     {

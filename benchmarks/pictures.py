@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import requests
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, ViewportSize, sync_playwright
 
 from benchmarks.receivers import free_port
 from lungnode.monitoring.watch_report import run_watch
@@ -26,7 +26,7 @@ from tests.support.watched_series import rehearsed
 
 ROOT = Path(__file__).resolve().parents[1]
 IMAGES = ROOT / "docs" / "images"
-WIDE = {"width": 1440, "height": 900}
+WIDE: ViewportSize = {"width": 1440, "height": 900}
 READY = "Open until Ctrl-C"
 PATIENCE_MS = 120_000
 

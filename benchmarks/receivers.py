@@ -221,7 +221,7 @@ def _wait_for_the_end() -> None:
 if __name__ == "__mp_main__" and _UNSYNCED in os.environ:  # in the processes that the service starts
     _leave_syncing_to_the_kernel()
 if __name__ == "__main__":
-    serve = {
+    serve: dict[str, Callable[[int, Path], None]] = {
         "lungnode": _serve_lungnode,
         "lungnode-two": partial(_serve_lungnode, processes=2),
         "lungnode-unsynced": partial(_serve_lungnode, is_synced=False),

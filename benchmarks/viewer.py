@@ -50,12 +50,12 @@ def main() -> None:
             executable_path=named, args=["--headless", "--no-sandbox", "--disable-gpu"]
         )
         rows: list[dict[str, object]] = [
-            {"run": run + 1} | measured(browser, options.url) for run in range(options.repeat)
+            {"run": run + 1, **measured(browser, options.url)} for run in range(options.repeat)
         ]
         browser.close()
     names = [name for name in rows[0] if name != "run"]
     median = {name: statistics.median(float(str(row[name])) for row in rows) for name in names}
-    report("viewer", [*rows, {"run": "median"} | median], load_average=os.getloadavg()[0])
+    report("viewer", [*rows, {"run": "median", **median}], load_average=os.getloadavg()[0])
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -198,8 +199,8 @@ def measured(client: FlaskClient, count: int) -> Iterator[dict[str, object]]:
                 response = client.get(f"{path}?{address}")
                 assert response.status_code == 200, response.text
                 if kind == "json":
-                    row["studies"] = len(response.json["items"])  # type: ignore[index]
-                times, cpu_times = times_ms(lambda path=path, address=address: client.get(f"{path}?{address}"), count)
+                    row["studies"] = len(response.get_json()["items"])
+                times, cpu_times = times_ms(partial(client.get, f"{path}?{address}"), count)
                 row[f"{kind}_median_ms"] = statistics.median(times)
                 row[f"{kind}_p99_ms"] = p99(times)
                 row[f"{kind}_cpu_p99_ms"] = p99(cpu_times)

@@ -12,17 +12,17 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import pytest
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, expect, sync_playwright
 
 from db.database import Database
 from dicom_node.phantom.writer import SeriesIdentity
 from tests.support.factories import CtSeries, ct_series, index_series
 from tests.support.serve import NODULE, SPACING_MM, chest
 from tests.support.webapp_doubles import Study, finding_at, finish, new_database
-
-sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 
 ROOT = Path(__file__).resolve().parents[2]
 ARGUMENTS = (
@@ -37,7 +37,7 @@ ARGUMENTS = (
 )
 PATIENCE_MS = 120_000
 """A machine that is busy is no failure."""
-sync_api.expect.set_options(timeout=PATIENCE_MS)
+expect.set_options(timeout=PATIENCE_MS)
 
 
 def chromium_path() -> str | None:
@@ -131,14 +131,14 @@ def locked_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 
 
 @pytest.fixture(scope="session")
-def launch() -> Iterator[Callable[..., sync_api.Browser]]:
+def launch() -> Iterator[Callable[..., Browser]]:
     """Start Chromium, with arguments besides the usual ones."""
     path = chromium_path()
     if path is None:
         pytest.skip("no Chromium: install it, or name one in LUNGNODE_TEST_CHROMIUM")
-    with sync_api.sync_playwright() as playwright, ExitStack() as stack:
+    with sync_playwright() as playwright, ExitStack() as stack:
 
-        def make(*arguments: str) -> sync_api.Browser:
+        def make(*arguments: str) -> Browser:
             browser = playwright.chromium.launch(executable_path=path, args=[*ARGUMENTS, *arguments])
             stack.callback(browser.close)
             return browser
@@ -147,24 +147,25 @@ def launch() -> Iterator[Callable[..., sync_api.Browser]]:
 
 
 @pytest.fixture(scope="session")
-def browser(launch: Callable[..., sync_api.Browser]) -> sync_api.Browser:
+def browser(launch: Callable[..., Browser]) -> Browser:
     return launch()
 
 
-def is_complaint(message: sync_api.ConsoleMessage) -> bool:
+def is_complaint(message: ConsoleMessage) -> bool:
     """Return True for an error of our code; refused requests, which the browser also logs, do not count."""
     return message.type == "error" and not message.text.startswith("Failed to load resource")
 
 
-OpenPage = Callable[..., sync_api.Page]
+OpenPage = Callable[..., Page]
 
 
 @contextmanager
-def watched(browser: sync_api.Browser) -> Iterator[OpenPage]:
+def watched(browser: Browser) -> Iterator[OpenPage]:
     """Open pages; any error in the console or in a script fails at the end, as does anything blocked by the policy."""
-    contexts, complaints = [], []
+    contexts: list[BrowserContext] = []
+    complaints: list[str] = []
 
-    def make(**options: object) -> sync_api.Page:
+    def make(**options: Any) -> Page:
         options = {"viewport": {"width": 1280, "height": 720}, "locale": "en-GB", **options}
         context = browser.new_context(**options)
         context.set_default_timeout(PATIENCE_MS)
@@ -181,14 +182,14 @@ def watched(browser: sync_api.Browser) -> Iterator[OpenPage]:
 
 
 @pytest.fixture
-def open_page(browser: sync_api.Browser) -> Iterator[OpenPage]:
+def open_page(browser: Browser) -> Iterator[OpenPage]:
     """Open pages of this test."""
     with watched(browser) as make:
         yield make
 
 
 @pytest.fixture(scope="module")
-def shared_page(browser: sync_api.Browser) -> Iterator[sync_api.Page]:
+def shared_page(browser: Browser) -> Iterator[Page]:
     """One page that the tests of a module take turns with: scripts are fetched and compiled once."""
     with watched(browser) as make:
         yield make()

@@ -37,8 +37,8 @@ pytestmark = pytest.mark.browser
 PASSWORD = "correct horse battery"
 SLICES = 20
 REASON = "Only this reconstruction was sent."
-DERIVED = {"ImageType": ["DERIVED", "SECONDARY", "MPR"]}
-LOSSY = {"LossyImageCompression": "01"}
+DERIVED: dict[str, object] = {"ImageType": ["DERIVED", "SECONDARY", "MPR"]}
+LOSSY: dict[str, object] = {"LossyImageCompression": "01"}
 
 
 def refused_study(site: Site, attributes: dict[str, object]) -> tuple[Study, tuple[Path, ...]]:

@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import FloatRect, Locator, Page, expect
 
 from db.audit import trail as audit
+from db.domain.audit import AuditEvent
 from db.domain.findings import FindingRecord
 from db.read_models.studies import study_detail
 from tests.browser.conftest import Site
@@ -54,7 +55,7 @@ def shows(page: Page, index: int) -> None:
     expect(pane(page)).to_have_attribute("data-shown", str(index))
 
 
-def box_of(element: Locator) -> dict[str, float]:
+def box_of(element: Locator) -> FloatRect:
     box = element.bounding_box()
     assert box is not None
     return box
@@ -315,11 +316,11 @@ def test_a_blinded_reader_sees_no_results_before_the_end_and_times_are_recorded(
         lambda: [(event.action, event.details["model_hidden"]) for event in readings(site)[-3:]],
         lambda answer: answer == expected,
     )
-    seconds = [event.details["seconds"] for event in readings(site)[-3:]]
-    assert seconds == sorted(seconds)  # type: ignore[type-var]
+    seconds = [float(str(event.details["seconds"])) for event in readings(site)[-3:]]
+    assert seconds == sorted(seconds)
 
 
-def readings(site: Site) -> list[audit.AuditEvent]:
+def readings(site: Site) -> list[AuditEvent]:
     with site.database.read() as session:
         entries = audit.recent(session, limit=200)
     return [entry.event for entry in reversed(entries) if entry.event.action.startswith("reading:")]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import pytest
@@ -145,7 +146,7 @@ def sizes_of(stage: Locator) -> tuple[float, ...]:
 def fits(page: Page) -> None:
     """Wait until every canvas fits its pane within a pixel."""
     for stage in page.locator("[data-pane]").all():
-        until(lambda stage=stage: sizes_of(stage), lambda off: max(map(abs, off)) <= 1, 30)
+        until(partial(sizes_of, stage), lambda off: max(map(abs, off)) <= 1, 30)
 
 
 def ring_is_on_the_nodule(page: Page) -> None:

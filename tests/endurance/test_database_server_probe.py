@@ -233,7 +233,9 @@ def test_a_postgresql_that_is_gone_for_a_while_loses_nothing(
 
 
 @pytest.mark.postgres
-def test_a_statement_that_is_merely_slow_is_waited_for(postgres: PostgresServer, monkeypatch) -> None:
+def test_a_statement_that_is_merely_slow_is_waited_for(
+    postgres: PostgresServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """From outside it looks like a server that is frozen, until somebody asks."""
     monkeypatch.setattr("db.engine.server_probe.PATIENCE_S", 0.3)
     monkeypatch.setattr("db.engine.server_probe.AGAIN_S", 0.0)

@@ -33,13 +33,13 @@ SETTINGS = ListenerSettings(port=0, timeout_s=2, max_associations=8, acceptor=LI
 
 
 @pytest.fixture
-def node(tmp_path: Path):
+def node(tmp_path: Path) -> Iterator[Node]:
     with running_node(tmp_path) as running:
         yield running
 
 
 @pytest.fixture
-def listener(node: Node):
+def listener(node: Node) -> Iterator[Listener]:
     with listening(node, SETTINGS) as opened:
         yield opened
 
@@ -394,7 +394,7 @@ def association_threads() -> list[threading.Thread]:
 
 
 @pytest.fixture(scope="module")
-def lasting(tmp_path_factory):
+def lasting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Listener]:
     with running_node(tmp_path_factory.mktemp("node")) as node, listening(node, SETTINGS) as listener:
         yield listener
 

@@ -73,7 +73,7 @@ def test_queries_are_those_that_are_answered(page: str) -> None:
     uids = re.findall(r"\| (1\.2\.840\.[\d.]+) \|", text)
     assert uids == [query_models.STUDY_ROOT_FIND, query_models.STUDY_ROOT_MOVE, query_models.STUDY_ROOT_GET]
     documented = {
-        "STUDY": identifiers.study_values(ArchivedStudy(*[""] * 7, PatientAttributes(""), (), 0, 0)),
+        "STUDY": identifiers.study_values(ArchivedStudy("", "", "", "", "", "", "", PatientAttributes(""), (), 0, 0)),
         "SERIES": identifiers.series_values("", ArchivedSeries("", None, "", "", 0)),
         "IMAGE": identifiers.image_values(ArchivedInstance("", "", "", "", "", None, "")),
     }

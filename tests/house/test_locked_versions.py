@@ -104,7 +104,7 @@ def test_bill_of_materials_lists_what_ships(root: Path, tmp_path: Path) -> None:
 
 
 def test_bill_of_materials_of_the_pages_lists_what_is_bundled(root: Path) -> None:
-    command = [sys.executable, root / "frontend" / "assets.py", "--npm"]
+    command: list[str | Path] = [sys.executable, root / "frontend" / "assets.py", "--npm"]
     command += ["sbom", "--package-lock-only", "--omit", "dev", "--sbom-format", "cyclonedx"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     names = {component["name"] for component in json.loads(done.stdout)["components"]}
@@ -125,7 +125,8 @@ def test_audit_of_python_packages(
     tmp_path: Path, requirement: str, advisories: list[dict[str, Any]], status: int
 ) -> None:
     (tmp_path / "constraints.txt").write_text(requirement + "\n")
-    command = [Path(sys.executable).parent / "pip-audit", "--progress-spinner", "off", "--disable-pip", "--no-deps"]
+    command: list[str | Path] = [Path(sys.executable).parent / "pip-audit", "--progress-spinner", "off"]
+    command += ["--disable-pip", "--no-deps"]
     with answering({"vulns": advisories} if advisories else {}) as url:
         command += ["-r", tmp_path / "constraints.txt", "-s", "osv", "--osv-url", url]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -135,7 +136,8 @@ def test_audit_of_python_packages(
 
 @pytest.mark.parametrize(("advisories", "status"), [({"@cornerstonejs/core": [NPM_ADVISORY]}, 1), ({}, 0)])
 def test_audit_of_the_pages_packages(root: Path, advisories: dict[str, Any], status: int) -> None:
-    command = [sys.executable, root / "frontend" / "assets.py", "--npm", "audit", "--package-lock-only"]
+    command: list[str | Path] = [sys.executable, root / "frontend" / "assets.py", "--npm"]
+    command += ["audit", "--package-lock-only"]
     with answering(advisories) as url:
         done = subprocess.run([*command, "--registry", url], capture_output=True, text=True, check=False)
     assert done.returncode == status, done.stdout + done.stderr

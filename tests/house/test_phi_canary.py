@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from pydicom import dcmread
 from pydicom.dataset import Dataset
-from pynetdicom.sop_class import CTImageStorage, PatientRootQueryRetrieveInformationModelFind  # type: ignore[attr-defined]
+from pynetdicom.sop_class import CTImageStorage, PatientRootQueryRetrieveInformationModelFind
 
 from benchmarks.serving import AE_TITLE, Service, running_service
 from dicom_node.client.scu_association import RequestingEntity

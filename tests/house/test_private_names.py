@@ -83,7 +83,7 @@ def imports(tree: ast.Module, library: str) -> bool:
 
 @pytest.mark.parametrize("library", sorted(PRIVATE))
 def test_private_names_are_those_that_are_listed(library: str, root: Path) -> None:
-    used = {}
+    used: dict[str, set[str]] = {}
     for package in ("lungnode", "dicom_node", "webapp", "db"):
         for path in sorted((root / package).rglob("*.py")):
             tree, name = ast.parse(path.read_text(encoding="utf-8")), path.relative_to(root).as_posix()

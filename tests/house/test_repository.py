@@ -70,7 +70,7 @@ def is_gpl(installed: Distribution) -> bool:
     """Return True if every licence that a distribution names is a GPL (the Lesser GPL may be linked)."""
     metadata = installed.metadata
     named = [text for text in metadata.get_all("Classifier") or () if text.startswith("License ::")]
-    stated = (metadata.get("License-Expression"), metadata.get("License"))
+    stated = [text for field in ("License-Expression", "License") for text in metadata.get_all(field) or ()]
     named += [text for text in stated if text and len(text) < 200]
     choices = [part for text in named for part in re.split(r"\bOR\b", text)]
     return bool(choices) and all(_spreads(choice) for choice in choices)

@@ -29,7 +29,8 @@ def words() -> ModuleType:
 
 def spoken(compiled: bytes) -> dict[object, object]:
     """Texts of a compiled catalogue; its header names the release of Babel that wrote it."""
-    return {text: said for text, said in gettext.GNUTranslations(io.BytesIO(compiled))._catalog.items() if text}
+    catalog: dict[object, object] = vars(gettext.GNUTranslations(io.BytesIO(compiled)))["_catalog"]
+    return {text: said for text, said in catalog.items() if text}
 
 
 def places(catalog: Catalog) -> dict[object, set[str]]:

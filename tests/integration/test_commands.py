@@ -93,7 +93,7 @@ def test_an_account_is_changed_by_commands(tmp_path: Path) -> None:
         done = type_command(home, *words)
         assert (done.returncode, done.stdout) == (0, expected), done.stderr
     assert type_command(home, "token", "create", "script", "--owner", "ada").stdout.startswith("lnt_")
-    for words in (("user", "signout", "sso:unknown"), ("token", "create", "other", "--owner", "bob")):
-        done = type_command(home, *words)
+    for refused in ("user signout sso:unknown", "token create other --owner bob"):
+        done = type_command(home, *refused.split())
         assert (done.returncode, done.stdout) == (1, "")
         assert "user not found" in done.stderr

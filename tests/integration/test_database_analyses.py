@@ -24,6 +24,7 @@ from db.intake.ingest import record_instance
 from db.read_models import studies
 from db.studies.instances import input_digest, series_record
 from db.worklist import rows as worklist
+from tests.support.databases import ManualClock
 
 Received = Callable[..., ReceivedInstance]
 NewFindings = Callable[..., NewFinding]
@@ -126,7 +127,9 @@ def test_caveats_are_stored_with_the_analysis_and_listed_with_the_study(
         assert worklist.worklist_page(session, WorklistQuery()).items[0].caveats == (thick,)
 
 
-def test_waiting_ends_with_the_answer(database: Database, received: Received, model: ModelIdentity, clock) -> None:
+def test_waiting_ends_with_the_answer(
+    database: Database, received: Received, model: ModelIdentity, clock: ManualClock
+) -> None:
     series_id = arrive(database, received(1))
     clock.advance(30)
     assert detail(database).item.waiting_s == pytest.approx(30, abs=0.01)
@@ -443,7 +446,7 @@ def test_a_reader_cannot_point_at_what_does_not_belong_together(
 
 
 def test_the_latest_verdict_counts_and_all_are_recorded(
-    database: Database, received: Received, model: ModelIdentity, new_finding: NewFindings, clock
+    database: Database, received: Received, model: ModelIdentity, new_finding: NewFindings, clock: ManualClock
 ) -> None:
     analyse(database, arrive(database, received(1)), model, AnalysisOutcome(findings=(new_finding(),)))
     (finding,) = detail(database).findings

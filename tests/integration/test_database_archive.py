@@ -17,6 +17,7 @@ from db.database import Database
 from db.domain.analyses import AnalysisOutcome
 from db.domain.models import ModelIdentity
 from db.domain.studies import PatientAttributes, ReceivedInstance
+from db.domain.uids import EXPLICIT_VR_LITTLE_ENDIAN
 from db.engine.session import new_id, now
 from db.intake.ingest import record_instance
 from db.studies import instances
@@ -140,16 +141,16 @@ def test_series_are_found_with_their_study_results_included(filled: Database) ->
     with filled.read() as session:
         result = search.search_series(session, {"StudyInstanceUID": OneOf(("1.1",))}, EVERYTHING)
         wide = search.search_series(session, {"Modality": OneOf(("SR", "PT")), "PatientID": Like("P-*")}, EVERYTHING)
-    described = [(m.series.series_instance_uid, m.series.modality, m.series.instance_count) for m in result.matches]
+    described = [(s.series_instance_uid, s.modality, s.instance_count) for m in result.matches if (s := m.series)]
     assert described == [("1.1.0", "PT", 2), ("1.1.1", "CT", 2), ("9", "SR", 1)]
-    assert sorted(m.series.series_instance_uid for m in wide.matches) == ["1.1.0", "1.2.0", "9"]
+    assert sorted(m.series.series_instance_uid for m in wide.matches if m.series) == ["1.1.0", "1.2.0", "9"]
 
 
 def test_instances_are_found_by_what_is_above_them(filled: Database) -> None:
     def uids(**conditions: Condition) -> list[str]:
         with filled.read() as session:
             result = search.search_instances(session, conditions, EVERYTHING)
-        return [match.instance.sop_instance_uid for match in result.matches]
+        return [match.instance.sop_instance_uid for match in result.matches if match.instance]
 
     assert uids(StudyInstanceUID=OneOf(("1.1",)))[-1] == "9.1"
     assert uids(StudyInstanceUID=OneOf(("1.2",)), SeriesNumber=OneOf(("1",))) == ["1.2.1.2", "1.2.1.3"]
@@ -162,12 +163,14 @@ def test_instances_of_an_address_are_listed_with_where_they_lie(filled: Database
     with filled.read() as session:
         study = archive.instances(session, ["1.1"])
         assert [one.sop_instance_uid for one in study] == ["1.1.0.0", "1.1.0.1", "1.1.1.2", "1.1.1.3", "9.1"]
-        assert (study[-1].path, study[-1].transfer_syntax_uid) == ("results/a.dcm", archive.RESULT_SYNTAX)
+        assert (study[-1].path, study[-1].transfer_syntax_uid) == ("results/a.dcm", EXPLICIT_VR_LITTLE_ENDIAN)
         assert [one.sop_instance_uid for one in archive.instances(session, ["1.1"], series_instance_uids=["9"])] == [
             "9.1"
         ]
-        named = {"series_instance_uids": ["1.1.1"], "sop_instance_uids": ["1.1.1.2"]}
-        assert [one.path for one in archive.instances(session, ["1.1", "1.2"], **named)] == [study[2].path]
+        named = archive.instances(
+            session, ["1.1", "1.2"], series_instance_uids=["1.1.1"], sop_instance_uids=["1.1.1.2"]
+        )
+        assert [one.path for one in named] == [study[2].path]
         assert archive.instances(session, ["1.1"], series_instance_uids=["1.2.1"]) == ()
         assert archive.instances(session, ["7"]) == ()
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import Connection, Engine, select, text
+from sqlalchemy import Connection, Engine, select, text, update
 from sqlalchemy.exc import IntegrityError
 
 from db.audit import trail as audit
@@ -283,11 +283,9 @@ def test_a_chain_recomputed_without_the_key_is_found(database: Database) -> None
         for row in rows:
             row["actor"] = "nobody"
             row["mac"] = previous = forger.event_mac(previous, row)
-            connection.execute(
-                AuditEventRow.__table__.update().where(AuditEventRow.sequence == row["sequence"]).values(row)
-            )
+            connection.execute(update(AuditEventRow).where(AuditEventRow.sequence == row["sequence"]).values(row))
         head = Head(5, previous)
-        connection.execute(AuditHeadRow.__table__.update().values(mac=previous, head_mac=forger.head_mac(head)))
+        connection.execute(update(AuditHeadRow).values(mac=previous, head_mac=forger.head_mac(head)))
     result = verify(database).problems
     assert [f"event {n} was altered, or does not follow the event before it" for n in range(1, 6)] == list(result[:5])
     assert "made with another key" in result[5]
@@ -332,7 +330,7 @@ def test_a_trail_rolled_back_as_a_whole_is_found_by_the_anchor(database: Databas
     assert verify(database, anchor).is_intact
     with unprotected(database) as connection:
         connection.execute(text("DELETE FROM audit_events WHERE sequence > 3"))
-        connection.execute(AuditHeadRow.__table__.update().values(early))
+        connection.execute(update(AuditHeadRow).values(early))
     assert verify(database).is_intact  # a true copy of earlier: the database alone cannot tell
     assert problems(database, anchor) == "events 4 to 6 were there when the anchor was written"
     with pytest.raises(AuditKeyError, match="does not fit the anchor"):

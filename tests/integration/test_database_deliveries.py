@@ -6,6 +6,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from sqlalchemy import text
@@ -29,6 +30,7 @@ from db.read_models import studies
 from db.results import deliveries
 from db.studies.completion import force_complete
 from db.studies.instances import receiving_series
+from tests.support.databases import ManualClock
 
 Received = Callable[..., ReceivedInstance]
 SR = "1.2.840.10008.5.1.4.1.1.88.33"
@@ -91,7 +93,7 @@ def test_deliveries_asked_for_at_once_are_one(database: Database, analysis: Anal
 
 
 def test_a_failed_attempt_is_due_again_when_it_was_put_off_to(
-    database: Database, analysis: AnalysisRecord, clock
+    database: Database, analysis: AnalysisRecord, clock: ManualClock
 ) -> None:
     delivery = deliver(database, analysis)
     assert due(database, clock()) == [delivery.id]
@@ -171,7 +173,7 @@ def test_a_prediction_reads_back_as_it_was_answered(database: Database, predicti
     ],
 )
 def test_a_prediction_that_is_none_is_refused(
-    database: Database, prediction: UploadPrediction, wrong: dict[str, object]
+    database: Database, prediction: UploadPrediction, wrong: dict[str, Any]
 ) -> None:
     answer = replace(prediction.answer, **wrong)
     with pytest.raises(InvalidRecordError), database.begin() as session:

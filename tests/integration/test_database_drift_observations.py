@@ -37,7 +37,7 @@ def test_series_are_collected_compared_and_reported(database: Database) -> None:
     assert scanners == {"Phantom One": (70, 1), "Phantom Two": (5, 0)}
     assert len(judged) == report["overall"]["overrides"]["all"]["n"] > 30
     assert len(proven) > 5
-    assert {one.site for one in (*judged, *proven)} == {"PACS"}
+    assert {one.site for one in judged} | {one.site for one in proven} == {"PACS"}
     with database.read() as session:
         outcomes = drift_observations.outcomes_by_machine(session, recorder.began)
     one = outcomes["Phantom One"]
@@ -84,7 +84,8 @@ def test_a_verdict_records_whether_its_reader_read_first(
 def test_a_series_that_was_refused_before_all_of_it_came_counts_by_its_later_answer(
     database: Database, received: Callable[..., ReceivedInstance], model: ModelIdentity
 ) -> None:
-    few, read = Reason("too_few_slices", "The series covers 2 mm in 2 slices."), {"summary": {"lung_hu": -850.0}}
+    few = Reason("too_few_slices", "The series covers 2 mm in 2 slices.")
+    read: dict[str, object] = {"summary": {"lung_hu": -850.0}}
     outcomes = (
         (AnalysisOutcome(reasons=(few,)), 0),
         (AnalysisOutcome(reasons=(few,)), 0),

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from sqlalchemy import text
@@ -13,6 +15,7 @@ from db.audit import trail as audit
 from db.database import Database
 from db.domain.accounts import Role, UserRecord
 from db.domain.errors import InvalidRecordError, NameTakenError, SignInDelayedError, UnknownRecordError
+from tests.support.databases import ManualClock
 
 PASSWORD = "correct horse battery"
 
@@ -59,13 +62,13 @@ def test_characters_may_be_typed_composed_or_not(database: Database) -> None:
 def test_an_unknown_name_costs_as_much_as_a_known_one(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     add(database)
     asked: list[tuple[object, ...]] = []
-    genuine = passwords.hashlib.scrypt
+    genuine = hashlib.scrypt
 
-    def scrypt(password: bytes, **recipe: object) -> bytes:
-        asked.append((recipe["n"], recipe["r"], recipe["p"], len(recipe["salt"])))  # type: ignore[arg-type]
-        return genuine(password, **recipe)  # type: ignore[arg-type]
+    def scrypt(password: bytes, **recipe: Any) -> bytes:
+        asked.append((recipe["n"], recipe["r"], recipe["p"], len(recipe["salt"])))
+        return genuine(password, **recipe)
 
-    monkeypatch.setattr(passwords.hashlib, "scrypt", scrypt)
+    monkeypatch.setattr(hashlib, "scrypt", scrypt)
     for name in ("Ann", "bob"):
         users.sign_in(database, name, "wrong password")
     assert len(asked) == 2
@@ -80,7 +83,7 @@ def outcome(database: Database, name: str, password: str, address: str) -> str:
 
 
 @pytest.mark.parametrize("name", ["ann", "ANN ", "nobody of that name"])
-def test_wrong_passwords_delay_name_and_address_ever_longer(database: Database, clock, name: str) -> None:
+def test_wrong_passwords_delay_name_and_address_ever_longer(database: Database, clock: ManualClock, name: str) -> None:
     """Known and unknown names are answered alike."""
     add(database)
     waits = []
@@ -133,7 +136,7 @@ def test_the_right_password_forgets_wrong_ones(database: Database) -> None:
         assert outcome(database, "ann", PASSWORD, "192.0.2.1") == "in"
 
 
-def test_wrong_passwords_are_forgotten_after_a_day(database: Database, clock) -> None:
+def test_wrong_passwords_are_forgotten_after_a_day(database: Database, clock: ManualClock) -> None:
     add(database)
     for _ in range(5):
         outcome(database, "ann", "wrong password", "192.0.2.1")
@@ -143,7 +146,7 @@ def test_wrong_passwords_are_forgotten_after_a_day(database: Database, clock) ->
 
 
 @pytest.mark.parametrize("days", [0.01, 1, 370])
-def test_a_clock_that_ran_ahead_shortens_delays(database: Database, clock, days: float) -> None:
+def test_a_clock_that_ran_ahead_shortens_delays(database: Database, clock: ManualClock, days: float) -> None:
     add(database)
     clock.advance(days * 86_400)
     for _ in range(5):
@@ -216,7 +219,7 @@ def test_unknown_names_are_said_to_be_unknown_to_administrators(database: Databa
         tokens.revoke_token(session, "bob")
 
 
-def test_a_token_works_until_it_expires_or_is_revoked(database: Database, clock) -> None:
+def test_a_token_works_until_it_expires_or_is_revoked(database: Database, clock: ManualClock) -> None:
     with database.begin() as session:
         plain, record = tokens.create_token(session, "viewer", Role.SERVICE)
         brief, _ = tokens.create_token(session, "brief", Role.SERVICE, expires_at=clock() + timedelta(hours=1))

@@ -25,6 +25,7 @@ from db.monitoring import workload
 from db.results import deliveries
 from db.studies.instances import receiving_series
 from db.worklist import rows as worklist
+from tests.support.databases import ManualClock
 
 Received = Callable[..., ReceivedInstance]
 
@@ -165,7 +166,9 @@ def test_the_state_filter_pages_too(database: Database, received: Received, mode
     assert walk(database, state=StudyState.FAILED) == []
 
 
-def test_counts_for_metrics_add_up(database: Database, received: Received, model: ModelIdentity, clock) -> None:
+def test_counts_for_metrics_add_up(
+    database: Database, received: Received, model: ModelIdentity, clock: ManualClock
+) -> None:
     arrive(database, *(received(1, study=f"1.2.{n}") for n in range(10, 15)))
     with database.begin() as session:
         series = receiving_series(session)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import itertools
+import operator
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -142,7 +144,7 @@ def test_the_clock_moves_nothing_between_pages(many: Database) -> None:
     one_page = [item.study_instance_uid for item in walk(many, 500, **order)]
     observed, cursor = [], None
     for hours in itertools.count():
-        many._clock = lambda hours=hours: CLOCK + timedelta(hours=hours)
+        many._clock = partial(operator.add, CLOCK, timedelta(hours=hours))
         result = page(many, limit=60, cursor=cursor, **order)
         observed += [item.study_instance_uid for item in result.items]
         if (cursor := result.next_cursor) is None:
@@ -164,7 +166,7 @@ def test_what_waits_is_counted(many: Database) -> None:
     assert load.overdue == sum(item.received_at <= CLOCK - timedelta(hours=4) for item in unread)
 
 
-Asked = list[tuple[str, object]]
+Asked = list[tuple[str, Sequence[Any]]]
 
 
 @pytest.fixture
@@ -172,7 +174,7 @@ def asked(database: Database) -> Callable[..., Asked]:
     """A maker of the statements over studies that one page and the page after it need."""
     noted: Asked = []
 
-    def note(_connection, _cursor, statement: str, parameters: object, *_: object) -> None:
+    def note(_connection: object, _cursor: object, statement: str, parameters: Sequence[Any], *_: object) -> None:
         if statement.startswith("SELECT") and "FROM stud" in statement.replace("\n", " "):
             noted.append((statement, parameters))
 

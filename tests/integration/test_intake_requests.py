@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from pynetdicom import ALL_TRANSFER_SYNTAXES, AllStoragePresentationContexts, build_context
-from pynetdicom.sop_class import CTImageStorage, Verification  # type: ignore[attr-defined]
+from pynetdicom.sop_class import CTImageStorage, Verification
 
 from db.monitoring import association_log
 from dicom_node.client.scu_association import RequestingEntity

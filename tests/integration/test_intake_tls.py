@@ -11,7 +11,7 @@ import socket
 import ssl
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -67,7 +67,7 @@ def certificate(
 
 
 @pytest.fixture(scope="module")
-def certificates(tmp_path_factory) -> Path:
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("certificates")
     authority(folder, "authority")
     authority(folder, "other-authority")
@@ -81,7 +81,7 @@ def certificates(tmp_path_factory) -> Path:
 
 
 @pytest.fixture
-def listener(tmp_path: Path, certificates: Path):
+def listener(tmp_path: Path, certificates: Path) -> Iterator[Listener]:
     files = TlsFiles(certificates / "node.crt", certificates / "node.key", certificates / "authority.crt")
     limits = AcceptorLimits(timeout_s=2)
     settings = ListenerSettings(port=0, timeout_s=5, max_associations=4, acceptor=limits, tls=ServerTls(files))
@@ -118,7 +118,9 @@ def test_a_peer_of_our_authority_stores(listener: Listener, certificates: Path) 
     assert [store(listener, client(certificates, "pacs"), number) for number in range(3)] == [0, 0, 0]
 
 
-def test_a_listener_is_healthy_while_it_shakes_hands(listener: Listener, tmp_path: Path, monkeypatch) -> None:
+def test_a_listener_is_healthy_while_it_shakes_hands(
+    listener: Listener, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A port alone proves nothing: it stays open when those behind it are gone."""
     status = {
         "supervisor_pid": os.getpid(),
@@ -187,19 +189,23 @@ def test_only_a_good_certificate_and_a_current_protocol_get_in(
     assert bool(answer) == (name == "pacs" and version >= ssl.TLSVersion.TLSv1_2)
 
 
+def without_forward_secrecy(context: ssl.SSLContext) -> None:
+    context.maximum_version = ssl.TLSVersion.TLSv1_2
+    context.set_ciphers("AES128-SHA:@SECLEVEL=0")
+
+
 @pytest.mark.parametrize(
     "weaken",
     [
         lambda context: setattr(context, "maximum_version", ssl.TLSVersion.TLSv1_1),
-        lambda context: (
-            setattr(context, "maximum_version", ssl.TLSVersion.TLSv1_2),
-            context.set_ciphers("AES128-SHA:@SECLEVEL=0"),
-        ),
+        without_forward_secrecy,
     ],
     ids=["TLS 1.1", "no forward secrecy"],
 )
 @pytest.mark.filterwarnings("ignore:ssl.TLSVersion:DeprecationWarning")
-def test_weak_encryption_is_refused(listener: Listener, certificates: Path, weaken) -> None:
+def test_weak_encryption_is_refused(
+    listener: Listener, certificates: Path, weaken: Callable[[ssl.SSLContext], object]
+) -> None:
     context = client(certificates, "pacs")
     context.minimum_version = ssl.TLSVersion.MINIMUM_SUPPORTED
     weaken(context)
@@ -273,7 +279,7 @@ def refused_because(caplog: pytest.LogCaptureFixture) -> list[str]:
 
 
 def test_a_certificate_that_is_revoked_meanwhile_is_refused_without_a_restart(
-    tmp_path: Path, own_authority: Path, caplog: pytest.LogCaptureFixture, monkeypatch
+    tmp_path: Path, own_authority: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A session that was begun before cannot be taken up again either: it would pass by the list."""
     monkeypatch.setattr(ServerTls, "CHECK_EVERY_S", 0.0)

@@ -10,10 +10,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 import requests
+from requests.cookies import RequestsCookieJar
 
 from db.accounts import users
 from db.accounts.provider_accounts import provider_account_id
@@ -43,11 +45,14 @@ class Site:
 
     def visit(self, person: str, query: str = "") -> requests.Response:
         """Sign in as a browser does, being somebody at the provider; gives the page that it ends on."""
+        return self.visit_with_cookies(person, query)[0]
+
+    def visit_with_cookies(self, person: str, query: str = "") -> tuple[requests.Response, RequestsCookieJar]:
+        """Also gives the browser's cookies."""
         browser = requests.Session()
         browser.headers.update({**HTML, "X-Person": person})
         answer = browser.get(f"{self.url}/sign-in/provider/{query}", timeout=60)
-        answer.cookies_of_browser = browser.cookies
-        return answer
+        return answer, browser.cookies
 
     def spoil(self, how: str) -> None:
         requests.post(f"{self.provider}/spoil/{how}", timeout=30)
@@ -101,7 +106,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     database.dispose()
 
 
-def make_server_of(database: Database, folder: Path, issuer: str, port: int):
+def make_server_of(database: Database, folder: Path, issuer: str, port: int) -> Any:
     options = WebOptions(
         upload_images_root=folder / "evidence",
         sign_ins_per_minute=1000,
@@ -122,10 +127,10 @@ def make_server_of(database: Database, folder: Path, issuer: str, port: int):
 
 @pytest.mark.parametrize(("person", "role", "may_administer"), [("ann", "radiologist", 403), ("olga", "admin", 200)])
 def test_a_group_at_the_provider_gives_the_role_here(site: Site, person: str, role: str, may_administer: int) -> None:
-    answer = site.visit(person, "?next=/worklist")
+    answer, cookies = site.visit_with_cookies(person, "?next=/worklist")
     assert (answer.status_code, urlsplit(answer.url).path) == (200, "/worklist")
     assert f"<bdi>{person}</bdi>" in answer.text
-    page = requests.get(f"{site.url}/admin", cookies=answer.cookies_of_browser, headers=HTML, timeout=30)
+    page = requests.get(f"{site.url}/admin", cookies=cookies, headers=HTML, timeout=30)
     assert page.status_code == may_administer
     details = {"by": "oidc", "role": role, "display_name": person}
     assert (site.actor(person), details) in site.events("user:signed_in")
@@ -146,10 +151,10 @@ def test_the_page_offers_it_and_asks_the_provider_with_pkce_and_a_nonce(site: Si
 
 @pytest.mark.parametrize("person", ["bob", "eve"])
 def test_whoever_has_no_role_stays_outside(site: Site, person: str) -> None:
-    answer = site.visit(person)
+    answer, cookies = site.visit_with_cookies(person)
     assert answer.status_code == 403
     assert "gives you no role here" in answer.text
-    assert "lungnode_session" not in answer.cookies_of_browser
+    assert "lungnode_session" not in cookies
     assert site.events("user:refused")[0] == ("anonymous", {"why": "role", "by": "oidc"})
 
 
@@ -157,11 +162,11 @@ def test_whoever_has_no_role_stays_outside(site: Site, person: str) -> None:
 def test_a_wrong_identity_token_is_refused(site: Site, how: str) -> None:
     site.spoil(how)
     try:
-        answer = site.visit("ann")
+        answer, cookies = site.visit_with_cookies("ann")
     finally:
         site.spoil("nothing")
     assert answer.status_code == 403
-    assert "lungnode_session" not in answer.cookies_of_browser
+    assert "lungnode_session" not in cookies
     assert site.events("user:refused")[0] == ("anonymous", {"why": "provider", "by": "oidc"})
     assert site.visit("ann").status_code == 200
 
@@ -250,10 +255,10 @@ def test_the_name_is_only_shown_and_only_as_text(site: Site, name: object, shown
 )
 def test_claims_of_odd_types_give_no_role_and_never_fail(site: Site, groups: object) -> None:
     with site.claims(groups=groups):
-        answer = site.visit("ann")
+        answer, cookies = site.visit_with_cookies("ann")
     assert answer.status_code == 403
     assert "text/html" in answer.headers["Content-Type"]
-    assert "lungnode_session" not in answer.cookies_of_browser
+    assert "lungnode_session" not in cookies
     actor, details = site.events("user:refused")[0]
     assert (actor, details["by"]) == ("anonymous", "oidc")
     assert details["why"] in ("role", "provider")  # tokens beyond 250 kB are refused before any claim is read
@@ -273,9 +278,9 @@ def test_claims_of_usual_types_give_the_role(site: Site, groups: object) -> None
 )
 def test_a_subject_of_a_wrong_type_is_refused(site: Site, subject: object) -> None:
     with site.claims(sub=subject):
-        answer = site.visit("ann")
+        answer, cookies = site.visit_with_cookies("ann")
     assert answer.status_code == 403
-    assert "lungnode_session" not in answer.cookies_of_browser
+    assert "lungnode_session" not in cookies
 
 
 @pytest.mark.parametrize("claim", ["iat", "exp", "aud", "nonce"])
@@ -286,7 +291,7 @@ def test_other_claims_of_odd_types_never_fail(site: Site, claim: str, value: obj
 
 
 def test_a_person_of_the_provider_can_be_disabled_here(site: Site) -> None:
-    cookies = site.visit("ann").cookies_of_browser
+    _, cookies = site.visit_with_cookies("ann")
     with site.database.begin() as session:
         users.set_disabled(session, site.actor("ann"), disabled=True)
     try:
@@ -300,7 +305,7 @@ def test_a_person_of_the_provider_can_be_disabled_here(site: Site) -> None:
 
 
 def test_an_open_stream_ends_with_the_session(site: Site) -> None:
-    cookies = site.visit("ann").cookies_of_browser
+    _, cookies = site.visit_with_cookies("ann")
     with requests.get(f"{site.url}/events", cookies=cookies, stream=True, timeout=60) as stream:
         lines = stream.iter_lines()
         assert next(lines) == b"retry: 2000"

@@ -18,6 +18,7 @@ from pynetdicom import AE, evt
 from db.analyses import findings
 from db.database import Database
 from db.domain.analyses import AnalysisOutcome
+from db.domain.exchange import RetractionCode
 from db.domain.findings import NewFinding, Verdict
 from db.read_models import studies
 from db.results import objects as results
@@ -129,9 +130,9 @@ def test_1_what_orthanc_pushes_is_committed_to_it(node: Node) -> None:
         pytest.fail(error.read().decode())
     assert job["InstancesCount"] == 6
     assert job["FailedInstancesCount"] == 0
-    path = f"/storage-commitment/{job['StorageCommitmentTransactionUID']}"
+    address = f"/storage-commitment/{job['StorageCommitmentTransactionUID']}"
     report = until(
-        lambda: report_job if (report_job := node.pacs.ask(path))["Status"] != "Pending" else None, "the report"
+        lambda: report_job if (report_job := node.pacs.ask(address))["Status"] != "Pending" else None, "the report"
     )
     assert report["Status"] == "Success"
     assert len(report["Success"]) == 6
@@ -159,7 +160,7 @@ def test_2_orthanc_takes_shows_and_commits_each_kind_of_result(node: Node) -> No
     maker.make_verified(analysis_id)
     (outdated,) = outdated_of(node)
     with node.database.begin() as session:
-        results.retract(session, analysis_id, results.RetractionCode.QUALITY, outdated[1], requested_by=outdated[2])
+        results.retract(session, analysis_id, RetractionCode.QUALITY, outdated[1], requested_by=outdated[2])
     maker.make_rejection_note(analysis_id)
     assert deliver_due(node.database, node.store.files, config) == DeliveryRound(sent=2)
     statuses = until(lambda: committed_of(node), "commitment of every object")

@@ -117,10 +117,12 @@ def test_the_latest_earlier_chest_ct_is_fetched_counted_and_not_analysed(two: Tw
     assert detail.item.instance_count == 12
     assert receiving is not None
     asked: list[object] = []
-    worker = Worker(
-        two.ours, MODEL, lambda analysis, _due: asked.append(analysis) or "", deliver_due=lambda: None,
-        config=WorkerConfig(quiet_s=0.0),
-    )  # fmt: skip
+
+    def answer(analysis: object, _due: object) -> str:
+        asked.append(analysis)
+        return ""
+
+    worker = Worker(two.ours, MODEL, answer, deliver_due=lambda: None, config=WorkerConfig(quiet_s=0.0))
     worker.poll()
     with two.ours.read() as session:
         record = series_record(session, id=receiving.id)

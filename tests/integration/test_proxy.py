@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from ipaddress import ip_network
 from pathlib import Path
+from typing import Any
 
 import pytest
 import requests
@@ -34,7 +35,7 @@ class SourceAddress(HTTPAdapter):
         self._address = address
         super().__init__()
 
-    def init_poolmanager(self, *arguments, **options) -> None:
+    def init_poolmanager(self, *arguments: Any, **options: Any) -> None:
         super().init_poolmanager(*arguments, **options, source_address=(self._address, 0))
 
 
@@ -91,7 +92,7 @@ def site(tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.Mon
     database.dispose()
 
 
-SETTINGS = {
+SETTINGS: dict[str, Any] = {
     "test_each_client_has_its_own_rate_limit": {"sign_ins_per_minute": LIMIT},
     "test_without_the_setting_all_clients_share_one": {"sign_ins_per_minute": LIMIT},
 }

@@ -161,6 +161,7 @@ def test_a_study_that_something_happened_to_of_late_stays(setup: PurgeSetup, mig
             record = series_record(session, series_instance_uid=setup.series.series_instance_uid)
             assert record is not None
     if what == "analysed again":
+        assert record is not None
         answer_series(later, record.id, AnalysisOutcome(), force=True)
     later.dispose()
     assert setup.purge(400 * DAY) == (0, 0)

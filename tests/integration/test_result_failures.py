@@ -16,6 +16,7 @@ from db.results import failures as result_failures
 from db.results.objects import results_of_analysis
 from dicom_node.results.objects import ReportSettings, ResultMaker, ResultsError
 from dicom_node.storage.files import LocalFiles
+from tests.support.databases import ManualClock
 from tests.support.factories import SimpleNodule, answer_series, ct_series, index_series, sqlite_database
 
 PAUSE_H = 24
@@ -26,13 +27,16 @@ def analysed(database: Database, folder: Path) -> str:
     return answer_series(database, series_id, AnalysisOutcome())
 
 
-def test_attempts_are_counted_with_growing_pauses_until_they_end(database: Database, tmp_path: Path, clock) -> None:
+def test_attempts_are_counted_with_growing_pauses_until_they_end(
+    database: Database, tmp_path: Path, clock: ManualClock
+) -> None:
     analysis_id = analysed(database, tmp_path)
-    pauses = []
+    pauses: list[float | None] = []
     for _ in range(result_failures.MOST_ATTEMPTS):
         with database.begin() as session:
             failure = result_failures.record_failure(session, analysis_id, "report", "structured report (TypeError)")
-        pauses.append(failure.next_attempt_at and (failure.next_attempt_at - failure.updated_at).total_seconds())
+        due_at = failure.next_attempt_at
+        pauses.append(None if due_at is None else (due_at - failure.updated_at).total_seconds())
     assert pauses[0] == 900.0
     assert pauses[-1] is None
     timed = [pause for pause in pauses if pause is not None]

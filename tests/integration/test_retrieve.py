@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from pydicom import dcmread
-from pynetdicom.sop_class import CTImageStorage, MRImageStorage  # type: ignore[attr-defined]
+from pynetdicom.sop_class import CTImageStorage, MRImageStorage
 
 from db.database import Database, load_or_create_audit_key
 from db.engine.schema import upgrade

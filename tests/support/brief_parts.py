@@ -21,6 +21,6 @@ def never_ready(_name: PartName, _settings: Settings, _make: Any, pipe: Connecti
     pipe.send(("failed", "model_unavailable", "no weights"))
 
 
-def no_analyzer(_settings: Any) -> Any:
+def no_analyzer() -> Any:
     """Load no models: these parts analyse nothing."""
     raise AssertionError

@@ -141,7 +141,7 @@ class IdToken(OpenIDCode):
 
     def generate_user_info(self, user: str, scope: str) -> UserInfo:
         groups = PEOPLE[user]
-        info = {"sub": f"id-of-{user}", "preferred_username": user}
+        info: dict[str, object] = {"sub": f"id-of-{user}", "preferred_username": user}
         if groups is not None:
             info["groups"] = groups
         return UserInfo({name: value for name, value in {**info, **claims}.items() if value != "left out"})

@@ -6,6 +6,7 @@ import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -62,7 +63,10 @@ def results(world: World, folder: Path) -> Iterator[tuple[str, object]]:
     yield "unequal_shards", weights(fit(small_network(batch_norm=False), Points(20, 0.0), plain, seed=3, world=world))
     yield "one_sample", weights(fit(small_network(batch_norm=False), Points(1, 0.0), plain, seed=3, world=world))
 
-    noisy = {"seed": 3, "world": world, "validate": lambda network: float(network(Points(9, 0.0).points).std())}
+    def spread(network: nn.Module) -> float:
+        return float(network(Points(9, 0.0).points).std())
+
+    noisy: dict[str, Any] = {"seed": 3, "world": world, "validate": spread}
     long = Schedule(epochs=7, batch_size=6, patience=9)
     unsplit = fit(small_network(batch_norm=True), Points(20, 0.5), long, **noisy)
     yield "whole", weights(unsplit)

@@ -56,8 +56,8 @@ class PostgresServer:
         """Tell all its processes, the one that starts others first; gives their ids."""
         postmaster = int((self._folder / "data" / "postmaster.pid").read_text().split()[0])
         signalled: list[int] = []
-        for read in (lambda: [postmaster], lambda: self._children(postmaster)):
-            for pid in read():
+        for children in (False, True):
+            for pid in self._children(postmaster) if children else [postmaster]:
                 signalled.append(pid)
                 with suppress(ProcessLookupError):
                     os.kill(pid, number)

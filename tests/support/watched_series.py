@@ -193,7 +193,7 @@ def _acquisition(source: Source, kernel: str) -> dict[str, str]:
 def rehearsed(database: Database) -> Recorder:
     """Record a day at two sites with three scanners: one that stays, one that drifts, one that is new."""
     recorder = Recorder(database, began=datetime.now(UTC) - timedelta(hours=20), every=timedelta(minutes=2))
-    thresholds = {"judged": 0.5, "proven": 0.25}
+    thresholds: dict[str, Any] = {"judged": 0.5, "proven": 0.25}
     recorder.record(Source(site="NORTH", **thresholds), 180)
     recorder.record(Source("Phantom Two", "FC51", "SOUTH", **thresholds), 120)
     recorder.record(

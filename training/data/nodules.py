@@ -81,7 +81,7 @@ def rows_of(data: Path, split: str) -> list[NoduleRow]:
 def _read_nifti(path: Path) -> tuple[NDArray[np.float64], tuple[float, float, float]]:
     """Values ``(x, y, z)`` and their spacing in mm."""
     image = nib.Nifti1Image.from_filename(path)
-    x, y, z = (float(v) for v in image.header.get_zooms()[:3])  # type: ignore[no-untyped-call]
+    x, y, z = (float(v) for v in image.header.get_zooms()[:3])
     return np.asarray(image.dataobj), (x, y, z)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -58,7 +59,7 @@ def write_slices(data: Path) -> None:
         csv.writer(file).writerows([["file", "label", "duplicate_of", "cluster", "split"], *rows])
 
 
-def last_json(capsys: pytest.CaptureFixture[str]) -> dict[str, object]:
+def last_json(capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
     """The object on the last printed line."""
     return json.loads(capsys.readouterr().out.strip().splitlines()[-1])
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
+from werkzeug.routing import Rule
+from werkzeug.test import TestResponse
 
 from db.accounts import passwords, tokens, users
 from db.database import Database
@@ -24,6 +26,7 @@ from tests.support.webapp_doubles import (
     open_database,
 )
 from webapp import create_app
+from webapp.accounts.identity import SESSION_COOKIE
 from webapp.options import WebOptions
 from webapp.ports import StoredFiles
 
@@ -59,11 +62,25 @@ class Web:
         return client, page.split('name="csrf-token" content="')[1].split('"')[0]
 
 
-def sign_in(client: FlaskClient, name: str, password: str, **fields: str):
+def sign_in(client: FlaskClient, name: str, password: str, **fields: str) -> TestResponse:
     """Fill in the form as a browser does."""
     page = client.get("/sign-in").text
     token = page.split('name="csrf_token" value="')[-1].split('"')[0]  # the last: signing out is a form too
     return client.post("/sign-in", data={"csrf_token": token, "name": name, "password": password, **fields})
+
+
+def session_cookie(client: FlaskClient) -> str:
+    """Value of the session's cookie in a browser that is signed in."""
+    cookie = client.get_cookie(SESSION_COOKIE)
+    assert cookie is not None
+    return cookie.value
+
+
+def built_path(rule: Rule, values: Mapping[str, object]) -> str:
+    """Path of a route with values for its converters."""
+    built = rule.build({name: values[name] for name in rule.arguments})
+    assert built is not None
+    return built[1]
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,7 @@ import pytest
 from flask import Blueprint
 
 from db.domain.accounts import Role
-from tests.unit.webapp.conftest import Web
+from tests.unit.webapp.conftest import Web, built_path
 from webapp.access_table import table
 from webapp.assembly import declared_endpoints
 from webapp.endpoints import EVERYONE, Endpoint, check_declared, endpoint
@@ -46,9 +46,9 @@ OPEN_WITHOUT_SIGN_IN = {
 def routes(web: Web) -> list[tuple[str, str, str]]:
     """Every endpoint, method and address of the app."""
     return [
-        (rule.endpoint, method, rule.build({name: VALUES[name] for name in rule.arguments})[1])
+        (rule.endpoint, method, built_path(rule, VALUES))
         for rule in web.app.url_map.iter_rules()
-        for method in sorted(rule.methods - {"HEAD", "OPTIONS"})
+        for method in sorted(set(rule.methods or ()) - {"HEAD", "OPTIONS"})
     ]
 
 
@@ -56,7 +56,8 @@ DECLARED: dict[tuple[str, str], Endpoint] = {(entry.name, entry.method): entry f
 
 
 def test_every_route_is_declared_and_every_declaration_is_a_route(web: Web) -> None:
-    routed = {(rule.endpoint, method, rule.rule) for rule in web.app.url_map.iter_rules() for method in rule.methods}
+    rules = list(web.app.url_map.iter_rules())
+    routed = {(rule.endpoint, method, rule.rule) for rule in rules for method in rule.methods or ()}
     routed = {entry for entry in routed if entry[1] not in ("HEAD", "OPTIONS")}
     assert routed == {(entry.name, entry.method, path) for entry in DECLARED.values() for path in entry.paths}
 

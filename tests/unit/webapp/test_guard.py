@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
 
 import pytest
 
@@ -24,7 +25,7 @@ def picture() -> dict[str, object]:
 def test_names_that_a_rebinding_attack_brings_are_refused(web: Web, host: str) -> None:
     response = web.client().get("/api/v1/worklist", headers={"Host": host})
     assert response.status_code == 400
-    assert response.json["error"]["code"] == "host_not_allowed"
+    assert response.get_json()["error"]["code"] == "host_not_allowed"
 
 
 @pytest.mark.parametrize(
@@ -34,12 +35,12 @@ def test_loopback_names_are_answered(web: Web, host: str) -> None:
     assert web.client().get("/api/v1/worklist", headers={"Host": host}).status_code == 200
 
 
-def test_liveness_ignores_the_host_name(make_web) -> None:
+def test_liveness_ignores_the_host_name(make_web: Callable[..., Web]) -> None:
     named = make_web(auth_required=True, bound_to_loopback=False, allowed_hosts=("lungnode.hospital",))
     assert named.client().get("/livez", headers={"Host": "10.0.0.4:8000"}).status_code == 200
 
 
-def test_off_loopback_any_name_is_answered_unless_names_are_given(make_web) -> None:
+def test_off_loopback_any_name_is_answered_unless_names_are_given(make_web: Callable[..., Web]) -> None:
     web = make_web(auth_required=True, bound_to_loopback=False)
     assert web.client().get("/api/v1/worklist", headers={"Host": "pacs.hospital"}).status_code == 401
     named = make_web(auth_required=True, bound_to_loopback=False, allowed_hosts=("lungnode.hospital",))
@@ -69,7 +70,7 @@ def test_other_sites_are_refused_even_when_sign_in_is_off(web: Web, headers: dic
     assert response.status_code == expected
 
 
-def test_a_configured_origin_may_ask_and_read(make_web) -> None:
+def test_a_configured_origin_may_ask_and_read(make_web: Callable[..., Web]) -> None:
     web = make_web(cors_origins=("https://portal.example",))
     headers = {"Origin": "https://portal.example", "Sec-Fetch-Site": "cross-site"}
     response = web.client().post("/predict", data=picture(), headers=headers)
@@ -83,13 +84,13 @@ def test_a_configured_origin_may_ask_and_read(make_web) -> None:
     assert web.client().post(ANALYSES, headers=headers).status_code == 403
 
 
-def test_an_unknown_origin_reads_nothing(make_web) -> None:
+def test_an_unknown_origin_reads_nothing(make_web: Callable[..., Web]) -> None:
     web = make_web(cors_origins=("https://portal.example",))
     response = web.client().get("/model_status", headers={"Origin": "https://evil.example"})
     assert "Access-Control-Allow-Origin" not in response.headers
 
 
-def test_a_preflight_of_a_configured_origin_is_answered(make_web) -> None:
+def test_a_preflight_of_a_configured_origin_is_answered(make_web: Callable[..., Web]) -> None:
     web = make_web(cors_origins=("https://portal.example",))
     headers = {"Origin": "https://portal.example", "Access-Control-Request-Method": "POST"}
     response = web.client().options("/predict", headers=headers)
@@ -102,7 +103,7 @@ def test_a_session_cannot_change_anything_without_its_form_token(locked: Web, to
     headers = {} if token is None else {"X-CSRF-Token": token}
     for url in (ANALYSES, "/predict", "/api/v1/findings/x/assessment", "/sign-out"):
         response = client.post(url, headers=headers)
-        assert (response.status_code, response.json["error"]["code"]) == (403, "form_token")
+        assert (response.status_code, response.get_json()["error"]["code"]) == (403, "form_token")
 
 
 def test_a_token_of_another_session_does_not_help(locked: Web) -> None:
@@ -120,7 +121,7 @@ def test_a_session_with_its_token_may_as_header_and_as_field(locked: Web) -> Non
 def test_a_session_is_not_asked_for_by_another_site_even_with_its_token(locked: Web) -> None:
     client, token = locked.signed_in(Role.RADIOLOGIST)
     headers = {"X-CSRF-Token": token, "Sec-Fetch-Site": "cross-site"}
-    assert client.post(ANALYSES, headers=headers).json["error"]["code"] == "cross_site_request"
+    assert client.post(ANALYSES, headers=headers).get_json()["error"]["code"] == "cross_site_request"
 
 
 def test_a_program_with_a_token_needs_no_form_token(locked: Web) -> None:
@@ -138,11 +139,11 @@ def test_bodies_other_than_uploads_are_small(web: Web, url: str) -> None:
     assert response.status_code == 413
 
 
-def test_uploads_are_bounded(make_web) -> None:
+def test_uploads_are_bounded(make_web: Callable[..., Web]) -> None:
     web = make_web(max_upload_bytes=1000)
     response = web.client().post("/predict", data={"image": (io.BytesIO(bytes(2000)), "x.png")})
     assert response.status_code == 413
-    assert response.json["error"]["code"] == "request_entity_too_large"
+    assert response.get_json()["error"]["code"] == "request_entity_too_large"
 
 
 def test_forms_of_thousands_of_fields_are_refused(web: Web) -> None:

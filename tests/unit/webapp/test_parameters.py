@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from db.domain.accounts import Role
-from tests.unit.webapp.conftest import Web
+from tests.unit.webapp.conftest import Web, built_path
 from tests.unit.webapp.reading.test_studies import shown_study
 from tests.unit.webapp.test_access import VALUES
 from webapp.assembly import declared_endpoints
@@ -28,8 +28,8 @@ def test_a_page_names_a_parameter_that_does_not_exist(web: Web, path: str, name:
 @pytest.mark.parametrize("name", ["patient", "stat", "date-from", "utm_source"])
 def test_the_api_names_a_parameter_that_does_not_exist(web: Web, path: str, name: str) -> None:
     answer = web.client().get(path, query_string={name: "CANARY"})
-    assert (answer.status_code, answer.json["error"]["code"]) == (400, "bad_parameter")
-    assert answer.json["error"]["message"] == f"Unknown query parameter: {name}."
+    assert (answer.status_code, answer.get_json()["error"]["code"]) == (400, "bad_parameter")
+    assert answer.get_json()["error"]["message"] == f"Unknown query parameter: {name}."
 
 
 def test_a_study_is_not_shown_with_a_parameter_that_does_not_exist(web: Web) -> None:
@@ -42,7 +42,7 @@ def test_a_study_is_not_shown_with_a_parameter_that_does_not_exist(web: Web) -> 
 @pytest.mark.parametrize("name", ["<script>", "a b", "ä", "x" * 65, "\u202e", ""])
 def test_a_name_that_could_be_anything_is_not_shown(web: Web, name: str) -> None:
     answer = web.client().get("/worklist", query_string={name: "1"}, headers={"Accept": "application/json"})
-    assert (answer.status_code, answer.json["error"]["message"]) == (400, "Unknown query parameter.")
+    assert (answer.status_code, answer.get_json()["error"]["message"]) == (400, "Unknown query parameter.")
 
 
 @pytest.mark.parametrize(
@@ -50,7 +50,7 @@ def test_a_name_that_could_be_anything_is_not_shown(web: Web, name: str) -> None
 )
 def test_a_parameter_is_given_once(web: Web, path: str, name: str) -> None:
     answer = web.client().get(f"{path}?{name}=1&{name}=2", headers={"Accept": "application/json"})
-    assert answer.json["error"]["message"] == f"The query parameter {name} is given more than once."
+    assert answer.get_json()["error"]["message"] == f"The query parameter {name} is given more than once."
 
 
 @pytest.mark.parametrize("path", ["/", "/livez", "/readyz", "/metrics", "/sign-in"])
@@ -83,7 +83,7 @@ def test_every_operation_that_is_not_public_is_checked() -> None:
 def url_of(web: Web, endpoint: str) -> str:
     """Return a URL of an endpoint, with values that its converters take."""
     rule = next(rule for rule in web.app.url_map.iter_rules() if rule.endpoint == endpoint)
-    return rule.build({name: VALUES[name] for name in rule.arguments})[1]
+    return built_path(rule, VALUES)
 
 
 @pytest.mark.parametrize(("endpoint", "method"), sorted(EVERY_OPERATION))
@@ -92,8 +92,10 @@ def test_an_unknown_or_repeated_parameter_is_refused_on_every_operation(web: Web
     codes = []
     for query in ("patient=CANARY", "csrf_token=1", "state=1&state=2"):
         with web.client().open(f"{url}?{query}", method=method, headers={"Accept": "application/json"}) as answer:
-            codes.append(answer.json["error"]["code"] if answer.is_json and "error" in answer.json else None)
-            assert "CANARY" not in answer.text
+            codes.append(
+                answer.get_json()["error"]["code"] if answer.is_json and "error" in answer.get_json() else None
+            )
+            assert "CANARY" not in answer.get_data(as_text=True)
     if EVERY_OPERATION[endpoint, method].query is not ANY_QUERY:
         assert codes == ["bad_parameter"] * 3
     else:

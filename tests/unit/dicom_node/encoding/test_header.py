@@ -88,7 +88,7 @@ def test_files_of_real_devices_are_read_as_pydicom_reads_them(name: str, pixel_v
     assert header.has_pixel_data is pixel_values
 
 
-def test_a_file_is_read_like_memory(tmp_path) -> None:
+def test_a_file_is_read_like_memory(tmp_path: Path) -> None:
     content = spliced(element(0x00321060, b"LO", b"x" * 60000))
     path = tmp_path / "instance"
     path.write_bytes(b"prefix" + content)
@@ -306,7 +306,7 @@ def test_stepping_over_plain_elements_finds_what_the_general_walk_finds(
         at = offset % min(len(content), 700)
         content[at : at + len(value)] = value
     source = MemorySource(bytes(content[: len(content) - cut_bytes % (len(content) // 2)]))
-    outcomes = []
+    outcomes: list[object] = []
     for is_general in (False, True):
         with pytest.MonkeyPatch.context() as patch:
             if is_general:

@@ -39,7 +39,7 @@ from tests.support.intake import (
 
 
 @pytest.fixture
-def node(tmp_path: Path):
+def node(tmp_path: Path) -> Iterator[Node]:
     with running_node(tmp_path) as running:
         yield running
 
@@ -93,7 +93,8 @@ def test_other_content_under_a_known_uid_is_answered_audited_and_not_kept(node: 
 
     verdict = send(node, ds)
 
-    assert verdict.status == Status.DUPLICATE_SOP_INSTANCE == 0x0111
+    assert verdict.status is Status.DUPLICATE_SOP_INSTANCE
+    assert int(verdict.status) == 0x0111
     assert node.stored_files() == [first]
     assert first.read_bytes() == content
     assert "instance:conflict" in actions(node)
@@ -216,7 +217,7 @@ def test_a_locked_index_is_out_of_resources_and_the_next_attempt_succeeds(tmp_pa
         assert len(node.stored_files()) == 1
 
 
-def test_nothing_is_acknowledged_when_the_commit_itself_fails(node: Node, monkeypatch) -> None:
+def test_nothing_is_acknowledged_when_the_commit_itself_fails(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
     ds = ct_dataset()
 
     begin = node.database.begin
@@ -249,7 +250,9 @@ def test_many_senders_at_once_lose_and_double_nothing(node: Node) -> None:
         assert sum(len(series_instances(session, series.id)) for series in receiving_series(session)) == 40
 
 
-def test_one_that_the_index_cannot_hold_does_not_take_others_with_it(node: Node, monkeypatch) -> None:
+def test_one_that_the_index_cannot_hold_does_not_take_others_with_it(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The transaction is shared by those who wait; a refusal of one must not be the refusal of all."""
 
     def record(database: Database, instances: Sequence[ReceivedInstance]) -> list[StoreVerdict]:

@@ -4,6 +4,7 @@ import io
 import struct
 import warnings
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,7 @@ from tests.support.intake import DEFLATED, EXPLICIT, IMPLICIT, Node, ct_dataset,
 
 
 @pytest.fixture
-def node(tmp_path: Path):
+def node(tmp_path: Path) -> Iterator[Node]:
     with running_node(tmp_path) as running:
         yield running
 
@@ -284,8 +285,9 @@ def test_what_the_index_would_refuse_is_refused_before_anything_is_stored(
     assert (caught.value.code, caught.value.http_status) == (code, 422), what
     assert len(node.stored_files()) == 1
     with node.database.read() as session:
-        item = study_detail(session, values.get("StudyInstanceUID", str(ct_dataset().StudyInstanceUID))).item
-    assert item.reasons == (), "a study is flagged by what arrives, not by what was refused beforehand"
+        detail = study_detail(session, values.get("StudyInstanceUID", str(ct_dataset().StudyInstanceUID)))
+    assert detail is not None
+    assert detail.item.reasons == (), "a study is flagged by what arrives, not by what was refused beforehand"
 
 
 @pytest.mark.parametrize(
@@ -323,7 +325,7 @@ INTACT = zipped(*slices(2))
 
 
 @pytest.fixture(scope="module")
-def lasting_node(tmp_path_factory):
+def lasting_node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
     with running_node(tmp_path_factory.mktemp("node")) as running:
         yield running
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,7 +26,7 @@ Pair = tuple[str, str]
 SAME, DOUBLE, OTHER = ("1", "-1024"), ("2", "-2048"), ("1", "-1000")
 
 
-def single_frames(folder: Path, rescales: list[Pair | None]) -> CtSeries:
+def single_frames(folder: Path, rescales: Sequence[Pair | None]) -> CtSeries:
     """A series of single-frame instances."""
 
     def rescale(ds: Dataset, index: int) -> None:
@@ -39,7 +39,7 @@ def single_frames(folder: Path, rescales: list[Pair | None]) -> CtSeries:
     return ct_series(folder, n=COUNT, rows=40, nodules=(NODULE,), defects=Defects(alter=rescale))
 
 
-def multi_frame(folder: Path, rescales: list[Pair | None], *, legacy: bool = False) -> CtSeries:
+def multi_frame(folder: Path, rescales: Sequence[Pair | None], *, legacy: bool = False) -> CtSeries:
     """The same in one instance, with a Pixel Value Transformation for each frame, or a shared one where all agree."""
     plain = ct_series(folder / "plain", n=COUNT, rows=40, nodules=(NODULE,))
     (path,) = write_series(phantom_of(plain), folder / "enhanced", SeriesIdentity(), enhanced=True)
@@ -51,7 +51,7 @@ def multi_frame(folder: Path, rescales: list[Pair | None], *, legacy: bool = Fal
         for group, pair in zip(ds.PerFrameFunctionalGroupsSequence, rescales, strict=True):
             if pair is not None:
                 item = Dataset()
-                item.RescaleSlope, item.RescaleIntercept, item.RescaleType = *pair, "HU"
+                (item.RescaleSlope, item.RescaleIntercept), item.RescaleType = pair, "HU"
                 group.PixelValueTransformationSequence = [item]
     ds.save_as(path)
     return replace(
@@ -60,12 +60,12 @@ def multi_frame(folder: Path, rescales: list[Pair | None], *, legacy: bool = Fal
     )  # fmt: skip
 
 
-def legacy(folder: Path, rescales: list[Pair | None]) -> CtSeries:
+def legacy(folder: Path, rescales: Sequence[Pair | None]) -> CtSeries:
     return multi_frame(folder, rescales, legacy=True)
 
 
-Make = Callable[[Path, list[Pair | None]], CtSeries]
-RESCALES: list[tuple[str, list[Pair | None], int]] = [
+Make = Callable[[Path, Sequence[Pair | None]], CtSeries]
+RESCALES: list[tuple[str, Sequence[Pair | None], int]] = [
     ("one for all", [SAME] * COUNT, 1),
     ("two halves", [SAME] * 5 + [DOUBLE] * 5, 2),
     ("alternating", [SAME, DOUBLE] * 5, 2),
@@ -78,7 +78,7 @@ RESCALES: list[tuple[str, list[Pair | None], int]] = [
 @pytest.mark.parametrize("make", [single_frames, multi_frame, legacy])
 @pytest.mark.parametrize(("rescales", "count"), [(r, n) for _, r, n in RESCALES], ids=[name for name, _, _ in RESCALES])
 def test_each_rescale_has_a_presentation_state_of_its_own(
-    tmp_path: Path, make: Make, rescales: list[Pair | None], count: int
+    tmp_path: Path, make: Make, rescales: Sequence[Pair | None], count: int
 ) -> None:
     series = make(tmp_path, rescales)
     is_single = make is single_frames

@@ -39,7 +39,8 @@ def _end_the_child() -> Iterator[None]:
 
 
 def small_series(folder: Path, **options: Any) -> CtSeries:
-    return ct_series(folder, **({"n": 20, "rows": 32, "columns": 40, "spacing_mm": SPACING_MM} | options))
+    size: dict[str, Any] = {"n": 20, "rows": 32, "columns": 40, "spacing_mm": SPACING_MM}
+    return ct_series(folder, **(size | options))
 
 
 def stored(series: CtSeries | Path) -> list[StoredInstance]:

@@ -34,7 +34,7 @@ SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
 
 
 def load(folder: Path, defects: Defects, **options: Any) -> LoadedSeries:
-    size = {"n": 24, "rows": 16, "spacing_mm": SPACING_MM}
+    size: dict[str, Any] = {"n": 24, "rows": 16, "spacing_mm": SPACING_MM}
     series = ct_series(folder, **(size | options), defects=defects)
     return load_series([StoredInstance("", path) for path in series.paths], process=PROCESS)
 

@@ -4,6 +4,7 @@ import errno
 import hashlib
 import os
 import re
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -22,7 +23,7 @@ META = FileMeta(CT, "1.2.3", EXPLICIT, "PACS")
 
 
 @pytest.fixture
-def store(tmp_path: Path):
+def store(tmp_path: Path) -> Iterator[InstanceStore]:
     with InstanceStore(tmp_path / "store") as opened:
         yield opened
 
@@ -41,7 +42,7 @@ def test_what_is_written_is_a_file_that_others_read(store: InstanceStore) -> Non
 
 @given(st.text(max_size=80), st.text(max_size=80), st.binary(max_size=20))
 def test_for_any_text_as_uid_the_path_stays_inside_and_does_not_contain_it(
-    tmp_path_factory, series, instance, dataset
+    tmp_path_factory: pytest.TempPathFactory, series: str, instance: str, dataset: bytes
 ) -> None:
     instance = instance.encode("ascii", "replace").decode()
     with InstanceStore(tmp_path_factory.mktemp("store")) as store:
@@ -126,7 +127,9 @@ def test_nothing_is_taken_when_the_disk_gets_full(tmp_path: Path) -> None:
     ("number", "error"),
     [(errno.ENOSPC, StorageFullError), (errno.EDQUOT, StorageFullError), (errno.EIO, StorageUnavailableError)],
 )
-def test_errors_of_the_disk_have_names(store: InstanceStore, monkeypatch, number: int, error: type[Exception]) -> None:
+def test_errors_of_the_disk_have_names(
+    store: InstanceStore, monkeypatch: pytest.MonkeyPatch, number: int, error: type[Exception]
+) -> None:
     spool = store.open_spool(META)
 
     def fail(*_: object) -> int:

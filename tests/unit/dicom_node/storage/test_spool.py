@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -46,7 +47,9 @@ def spooled(path: Path, content: bytes, pieces: list[int], pool: BufferPool) -> 
     more=st.integers(0, 5000),
     pieces=st.lists(st.integers(0, BUFFER_BYTES), max_size=5),
 )
-def test_any_pieces_make_the_same_file(tmp_path_factory, around: int, more: int, pieces: list[int]) -> None:
+def test_any_pieces_make_the_same_file(
+    tmp_path_factory: pytest.TempPathFactory, around: int, more: int, pieces: list[int]
+) -> None:
     content = os.urandom(around + more)
     path = tmp_path_factory.mktemp("spool") / "x.part"
     assert spooled(path, content, pieces, BufferPool()) == HEADER + content
@@ -75,13 +78,17 @@ class RefusingWrite:
         return self.original(descriptor, content, offset)
 
 
-def test_a_file_system_without_direct_files_gets_the_same_bytes(tmp_path: Path, monkeypatch) -> None:
+def test_a_file_system_without_direct_files_gets_the_same_bytes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(os, "open", refusing_open)
     content = os.urandom(3 * BUFFER_BYTES + 77)
     assert spooled(tmp_path / "x.part", content, [5], BufferPool()) == HEADER + content
 
 
-def test_a_file_system_that_refuses_direct_writes_gets_the_same_bytes(tmp_path: Path, monkeypatch) -> None:
+def test_a_file_system_that_refuses_direct_writes_gets_the_same_bytes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     refusing = RefusingWrite()
     monkeypatch.setattr(os, "pwrite", refusing)
     content = os.urandom(3 * BUFFER_BYTES + 77)

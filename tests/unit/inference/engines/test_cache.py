@@ -29,7 +29,8 @@ def conversions(monkeypatch: pytest.MonkeyPatch) -> list[object]:
     """Networks that were converted, in order."""
     import inference.engines.openvino
 
-    convert, calls = inference.engines.openvino.converted, []
+    convert = inference.engines.openvino.converted
+    calls: list[object] = []
 
     def counted(network: torch.nn.Module, input_shape: tuple[int, ...]) -> object:
         calls.append(network)

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from inference import predictor
 from inference.bundle import SHIPPED, Bundle, read_bundle
+from inference.devices import resolve_device
 from inference.engines import selection
 from inference.engines.selection import Engine, answering_digest, choose_engine, why_unusable
 from inference.errors import BundleError
@@ -221,8 +222,8 @@ def test_of_several_gpus_the_emptiest_is_taken(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: len(free))
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda number: (free[number], 40))
-    assert predictor.resolve_device("auto") == torch.device("cuda", 1)
-    assert predictor.resolve_device("cpu") == CPU
+    assert resolve_device("auto") == torch.device("cuda", 1)
+    assert resolve_device("cpu") == CPU
 
 
 def test_figures_are_held_against_the_reference() -> None:

@@ -31,7 +31,9 @@ def test_attention_weighs_what_reaches_the_logits() -> None:
     x = torch.randn(1, 1, 224, 224)
     with torch.inference_mode():
         before = network(x)
-        network.spatial_attention.conv.bias.fill_(-50.0)
+        bias = network.spatial_attention.conv.bias
+        assert bias is not None
+        bias.fill_(-50.0)
         silent = network(x)
     assert not torch.allclose(before, silent)
     assert torch.allclose(silent[0], network.head.bias, atol=1e-4)

@@ -1,5 +1,7 @@
 """Blobs: found once each wherever the slices are parted, and only the strongest of those that lie together."""
 
+from __future__ import annotations
+
 import numpy as np
 import pytest
 
@@ -10,31 +12,31 @@ SIGMA = 2.0
 
 
 @pytest.fixture(scope="module")
-def smoothed():
+def smoothed() -> SmoothedVolume:
     """Four Gaussian blobs, two of them where slices are parted below, on a volume of 32 slices."""
     grid = np.meshgrid(*(np.arange(n) for n in (32, 40, 44)), indexing="ij", sparse=True)
-    values = sum(
-        400.0 * np.exp(-sum((g - p) ** 2 for g, p in zip(grid, index, strict=True)) / (2 * SIGMA**2))
-        for index in PLACES
-    ).astype(np.float32)
-    return SmoothedVolume(values, np.ones(values.shape, bool), 1.0, SIGMA, 60.0)
+    values = np.zeros((32, 40, 44))
+    for index in PLACES:
+        squares = np.asarray(sum((g - p) ** 2 for g, p in zip(grid, index, strict=True)))
+        values += 400.0 * np.exp(-squares / (2 * SIGMA**2))
+    return SmoothedVolume(values.astype(np.float32), np.ones(values.shape, bool), 1.0, SIGMA, 60.0)
 
 
 @pytest.mark.parametrize("at_once", [1, 8, 16, 32])
-def test_each_blob_is_found_once_however_the_slices_are_parted(smoothed, at_once):
+def test_each_blob_is_found_once_however_the_slices_are_parted(smoothed: SmoothedVolume, at_once: int) -> None:
     parts = [find_blobs(smoothed, slice(at, at + at_once)) for at in range(0, 32, at_once)]
     positions = np.concatenate([part.position_mm for part in parts])
     assert positions == pytest.approx(np.array(PLACES, float), abs=0.05)
 
 
-def test_what_lies_outside_the_region_is_no_blob(smoothed):
+def test_what_lies_outside_the_region_is_no_blob(smoothed: SmoothedVolume) -> None:
     smoothed.is_inside[:, :10] = False
     blobs = find_blobs(smoothed, slice(0, 32))
     smoothed.is_inside[:] = True
     assert blobs.position_mm == pytest.approx(np.array([PLACES[1], PLACES[3]], float), abs=0.05)
 
 
-def test_a_volume_too_thin_for_a_laplacian_has_no_blobs():
+def test_a_volume_too_thin_for_a_laplacian_has_no_blobs() -> None:
     thin = SmoothedVolume(np.ones((2, 9, 9), np.float32), np.ones((2, 9, 9), bool), 1.0, 1.0, 60.0)
     assert len(find_blobs(thin, slice(0, 2)).strength) == 0
 
@@ -51,8 +53,8 @@ def test_a_volume_too_thin_for_a_laplacian_has_no_blobs():
     ],
 )
 def test_a_blob_is_hidden_close_to_a_stronger_one_or_when_faint_inside_it(
-    second_mm, second_diameter_mm, second_strength, is_kept
-):
+    second_mm: float, second_diameter_mm: float, second_strength: float, *, is_kept: bool
+) -> None:
     pair = Blobs(
         np.array([[0.0, 0.0, second_mm], [0.0, 0.0, 0.0]]),
         np.array([second_diameter_mm, 10.0]),

@@ -35,7 +35,8 @@ def ball(spacing: tuple[float, float, float], centre: tuple[float, float, float]
 
 @pytest.mark.parametrize("spacing", [(2.5, 0.7, 0.7), (1.0, 0.5, 0.5), (0.6, 0.9, 0.9)])
 def test_a_ball_has_the_same_size_in_pixels_whatever_the_spacing(spacing: tuple[float, float, float]) -> None:
-    centre = tuple(round(30 / s) for s in spacing)
+    slice_mm, row_mm, column_mm = spacing
+    centre = (round(30 / slice_mm), round(30 / row_mm), round(30 / column_mm))
     volume = ball(spacing, centre, 6.0)
     plane = sample_view(cut_patch(volume, centre), shape=(1, 224, 224), field_mm=(1.0, 32.0, 32.0))[0]
     area_mm2 = float((plane > -400).sum()) * (32 / 224) ** 2

@@ -12,7 +12,6 @@ from pathlib import Path
 import pytest
 
 from inference.description import ModelsDescription, describe_models
-from lungnode.adapters import lazy_predictor
 from lungnode.adapters.lazy_predictor import LazyPredictor
 from lungnode.adapters.unavailable_predictor import UnavailablePredictor
 from webapp.http.errors import UnfitInputError
@@ -42,7 +41,7 @@ def test_the_status_is_known_before_anything_is_loaded(described: ModelsDescript
     predictor = LazyPredictor(described, lambda: pytest.fail("loaded"))
     status = predictor.status()
     assert status["sha256"] == described.sha256
-    assert [model["task"] for model in status["models"]] == ["nodule", "filter", "slice"]  # type: ignore[index,attr-defined]
+    assert [model["task"] for model in status["models"]] == ["nodule", "filter", "slice"]  # type: ignore[attr-defined]
     assert predictor.plots("lungnode-nodule")["roc"].startswith(b"\x89PNG")
     assert not predictor.is_in_memory
     predictor.close()
@@ -81,7 +80,7 @@ def test_models_that_could_not_be_loaded_are_tried_again_after_a_pause(
             predictor.preview(b"ab")
         assert refusal.value.status == 503
     assert predictor.status() == UnavailablePredictor().status()
-    monkeypatch.setattr(lazy_predictor.time, "monotonic", lambda: float("inf"))
+    monkeypatch.setattr("lungnode.adapters.lazy_predictor.time.monotonic", lambda: float("inf"))
     assert predictor.preview(b"ab") == b"ba"
     assert predictor.status()["sha256"] == described.sha256
 

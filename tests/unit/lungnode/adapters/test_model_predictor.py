@@ -182,7 +182,7 @@ def test_an_instance_with_a_place_is_answered_by_the_nodule_model(predictor: Mod
     images = (analysis.image_png, analysis.attention_png)
     picture_, overlay = (np.asarray(Image.open(io.BytesIO(png or b""))) for png in images)
     assert picture_.shape == overlay.shape[:2]
-    assert np.unravel_index(overlay[..., 3].argmax(), picture_.shape) == (20, 21)
+    assert [int(index) for index in np.unravel_index(overlay[..., 3].argmax(), picture_.shape)] == [20, 21]
 
 
 def test_an_instance_without_a_place_says_how_to_ask(predictor: ModelPredictor, series: CtSeries) -> None:

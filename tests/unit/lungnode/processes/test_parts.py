@@ -22,7 +22,7 @@ def event() -> Iterator[threading.Event]:
 
 def test_a_signal_sets_an_event_whose_lock_the_main_thread_holds(event: threading.Event) -> None:
     """As where a second signal interrupts what the first one began, or either interrupts ``wait``."""
-    with event._cond:
+    with event._cond:  # type: ignore[attr-defined]
         signal.raise_signal(signal.SIGTERM)
         assert not event.is_set()
     assert event.wait(60)

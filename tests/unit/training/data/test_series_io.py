@@ -22,7 +22,8 @@ SPACING_MM = (2.5, 0.7, 0.7)
 
 
 def small_series(folder: Path, **options: Any) -> CtSeries:
-    return ct_series(folder, **({"n": 20, "rows": 32, "columns": 40, "spacing_mm": SPACING_MM} | options))
+    size: dict[str, Any] = {"n": 20, "rows": 32, "columns": 40, "spacing_mm": SPACING_MM}
+    return ct_series(folder, **(size | options))
 
 
 @pytest.mark.parametrize(

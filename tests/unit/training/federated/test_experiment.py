@@ -8,6 +8,7 @@ import shutil
 import tomllib
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -170,9 +171,9 @@ def reply(weights: dict[str, np.ndarray], n: float = 10, *, to: Message) -> Mess
     )
 
 
-def one_round(answers: list[dict[str, np.ndarray] | None], *, n: float = 10, **plan: object) -> tuple[object, object]:
+def one_round(answers: list[dict[str, np.ndarray] | None], *, n: float = 10, **plan: Any) -> tuple[Any, Any]:
     """Let a guarded strategy average these answers to a joint network of zeros; its weights and its report."""
-    round_plan = Plan(sites=len(answers), **plan)  # type: ignore[arg-type]
+    round_plan = Plan(sites=len(answers), **plan)
     strategy = make_strategy(round_plan)
     grid = InProcess([Path()] * len(answers), [None] * len(answers), round_plan)
     joint = ArrayRecord({"w": Array(np.zeros(4, dtype=np.float32))})
@@ -227,7 +228,7 @@ def test_robust_strategies_bear_a_site_that_learns_backwards(strategy: str) -> N
 
 
 def test_private_rounds_are_clipped_noised_and_accounted() -> None:
-    plan = {"strategy": "private", "noise_multiplier": 1e-4, "clipping_norm": 1.0}
+    plan: dict[str, Any] = {"strategy": "private", "noise_multiplier": 1e-4, "clipping_norm": 1.0}
     weights, _ = one_round([{"w": np.full(4, 5.0)}] * 3, **plan)
     assert np.linalg.norm(weights) == pytest.approx(1.0, abs=0.01)
 
@@ -320,7 +321,7 @@ def test_each_site_of_a_partition_holds_its_own_patients_only(tmp_path: Path) ->
     table = tmp_path / "lidc_idri_nodules" / "labels.csv"
     rows = read_table(table)
     for i, row in enumerate(rows):
-        row["slice_mm"], row["pixel_mm"] = (1.0, 2.0)[i % 2], (0.6, 0.8)[i // 2 % 2]
+        row["slice_mm"], row["pixel_mm"] = ("1.0", "2.0")[i % 2], ("0.6", "0.8")[i // 2 % 2]
     with table.open("w", newline="") as file:
         writer = csv.DictWriter(file, fieldnames=list(rows[0]))
         writer.writeheader()

@@ -20,6 +20,7 @@ from training.report import build as report
 from training.report import plots, robustness
 from training.report.distortions import DISTORTIONS
 from training.report.markdown import number, within
+from training.train import choose_device
 
 TASKS = ("nodule", "filter", "slice")
 pytestmark = pytest.mark.timeout(1200)  # half a minute of work, wherever its two cores are not shared
@@ -28,7 +29,7 @@ pytestmark = pytest.mark.timeout(1200)  # half a minute of work, wherever its tw
 def add_vessels(images: Path) -> None:
     """A vessel through the corner of every crop: the filter needs something that is no nodule."""
     for path in images.iterdir():
-        image = nib.load(path)
+        image = nib.Nifti1Image.from_filename(path)
         hu = np.asarray(image.dataobj).copy()
         hu[4:7, 4:7] = 30
         nib.save(nib.Nifti1Image(hu, image.affine), path)
@@ -91,7 +92,7 @@ def report_folder(data: Path, bundles: Path, tmp_path_factory: pytest.TempPathFa
 
 def figures_of(out: Path) -> dict[str, Any]:
     """Figures of the report."""
-    return json.loads((out / "figures.json").read_text())  # type: ignore[no-any-return]
+    return json.loads((out / "figures.json").read_text())
 
 
 def test_cards_hold_the_figures_that_the_bundle_records(report_folder: Path, bundles: Path) -> None:
@@ -163,7 +164,7 @@ def test_figures_of_other_answers_are_refused(
     recipe = json.loads(path.read_text())
     recipe["metrics"]["auc"] -= 0.02
     path.write_text(json.dumps(recipe))
-    job = report.Job(data, "test", {"slice": read_bundle(path.parent)}, evaluate.choose_device("cpu"), 1, print)
+    job = report.Job(data, "test", {"slice": read_bundle(path.parent)}, choose_device("cpu"), 1, print)
     with pytest.raises(report.ReportError, match="record it anew"):
         report.slice_figures(job)
 

@@ -21,7 +21,7 @@ AGAIN = "run `python -m training.report --data DIR --out docs/model`"
 @pytest.fixture(scope="module")
 def figures() -> dict[str, Any]:
     """Figures of the report."""
-    return json.loads((FOLDER / "figures.json").read_text())  # type: ignore[no-any-return]
+    return json.loads((FOLDER / "figures.json").read_text())
 
 
 def test_the_report_is_of_the_shipped_bundles(figures: dict[str, Any]) -> None:

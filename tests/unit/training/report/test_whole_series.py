@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import csv
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pytest
 
+from inference.predictor import NoduleAnalyzer
 from inference.types import Abstention, CtVolume, NoduleFinding, VolumeAnalysis
 from training.report.whole_series import read_marks, series_figures
 
@@ -28,6 +30,10 @@ class Analyzer:
 
     def analyse(self, volume: CtVolume) -> VolumeAnalysis:
         return self.analysis
+
+
+def answering(*findings: NoduleFinding, unfit: tuple[Abstention, ...] = ()) -> NoduleAnalyzer:
+    return cast("NoduleAnalyzer", Analyzer(*findings, unfit=unfit))
 
 
 @pytest.fixture
@@ -53,13 +59,13 @@ def test_readers_of_one_nodule_are_counted_together(data: Path) -> None:
 def test_rank_and_distance_of_marked_nodules(data: Path) -> None:
     vessel = NoduleFinding((5.0, 10.0, 10.0), 6.0, 0.9, 0.8, (0.7, 0.9))
     nodule = NoduleFinding((32.0, 40.0, 31.0), 8.0, 0.99, 0.7, (0.6, 0.8))
-    figures = series_figures(Analyzer(vessel, nodule), volume(), read_marks(data)["A"])
+    figures = series_figures(answering(vessel, nodule), volume(), read_marks(data)["A"])
     assert [hit["rank"] for hit in figures["marked"]] == [2, None]
     assert figures["marked"][0]["apart_mm"] < 1.5
     assert (figures["unmarked_findings"], figures["unmarked_above_half"]) == (1, 1)
 
 
 def test_a_series_that_is_not_analysed_says_why() -> None:
-    figures = series_figures(Analyzer(unfit=(Abstention("no_lungs", "no lungs"),)), volume(), [])
+    figures = series_figures(answering(unfit=(Abstention("no_lungs", "no lungs"),)), volume(), [])
     assert figures["not_analysed"] == ["no lungs"]
     assert figures["findings"] == []

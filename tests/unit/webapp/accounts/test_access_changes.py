@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from sqlalchemy import update
@@ -16,7 +17,7 @@ from db.audit import trail as audit
 from db.database import Database
 from db.domain.accounts import Role
 from db.tables.accounts import TokenRow, UserRow, WebSessionRow
-from tests.unit.webapp.conftest import PASSWORD, Web, sign_in
+from tests.unit.webapp.conftest import PASSWORD, Web, session_cookie, sign_in
 from webapp.accounts.identity import SESSION_COOKIE
 from webapp.options import OidcProvider
 from webapp.services.registry import EXTENSION
@@ -45,7 +46,9 @@ def _disabled_and_enabled(database: Database, name: str) -> None:
 
 def _row_deleted(database: Database, name: str) -> None:
     with database.begin() as session:
-        session.delete(session.get_one(UserRow, users.user_record(session, name=name).id))
+        record = users.user_record(session, name=name)
+        assert record is not None
+        session.delete(session.get_one(UserRow, record.id))
 
 
 ACCOUNT_CHANGES: dict[str, Change] = {
@@ -79,7 +82,7 @@ def with_cookie(web: Web, grant: SessionGrant) -> Opened:
 def session_of(web: Web, name: str) -> Opened:
     client = web.client()
     assert sign_in(client, name, PASSWORD).status_code == 303
-    return Opened({"Cookie": f"{SESSION_COOKIE}={client.get_cookie(SESSION_COOKIE).value}"})
+    return Opened({"Cookie": f"{SESSION_COOKIE}={session_cookie(client)}"})
 
 
 def token_of(web: Web, name: str) -> Opened:
@@ -99,7 +102,7 @@ def provider_session(web: Web, subject: str = "1234") -> Opened:
 
 
 @pytest.fixture
-def site(make_web, locked: Web) -> Web:
+def site(make_web: Callable[..., Web], locked: Web) -> Web:
     web = make_web(auth_required=True, oidc=PROVIDER, sign_ins_per_minute=1000)
     web.app.extensions[EXTENSION].change_feed._period_s = 0.0
     web.tokens = locked.tokens
@@ -137,9 +140,16 @@ def test_a_change_ends_sessions_of_people_of_a_provider(site: Web, what: str) ->
         None,
     ],
 )
-def test_sessions_end_with_the_mapping_that_gave_their_role(site: Web, make_web, changes: dict | None) -> None:
+def test_sessions_end_with_the_mapping_that_gave_their_role(
+    site: Web, make_web: Callable[..., Web], changes: dict[str, Any] | None
+) -> None:
     opened = provider_session(site)
-    settings = {"issuer": PROVIDER.issuer, "client_id": "c", "client_secret": "s", "roles": PROVIDER.roles}
+    settings: dict[str, Any] = {
+        "issuer": PROVIDER.issuer,
+        "client_id": "c",
+        "client_secret": "s",
+        "roles": PROVIDER.roles,
+    }
     same = make_web(auth_required=True, oidc=OidcProvider(**settings))
     other = make_web(auth_required=True, oidc=None if changes is None else OidcProvider(**{**settings, **changes}))
     assert (opened.status(same), opened.status(other)) == (200, 401)

@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
 import pytest
+from werkzeug.test import TestResponse
 
 from db.accounts import users
 from db.accounts.sign_in_attempts import FREE_ATTEMPTS
 from db.domain.accounts import Role
-from tests.unit.webapp.conftest import PASSWORD, Web, sign_in
+from tests.unit.webapp.conftest import PASSWORD, Web, session_cookie, sign_in
 from webapp.accounts.account import REFUSED, safe_next
 from webapp.accounts.identity import SESSION_COOKIE
 
 
-def cookie_of(response) -> str:
+def form_token(page: str) -> str:
+    match = re.search(r'name="csrf_token" value="([0-9a-f]+)"', page)
+    assert match is not None
+    return match[1]
+
+
+def cookie_of(response: TestResponse) -> str:
     return next(text for text in response.headers.getlist("Set-Cookie") if text.startswith(SESSION_COOKIE))
 
 
@@ -32,17 +40,17 @@ def test_the_session_cookie_is_out_of_reach_of_scripts_and_other_sites(locked: W
     assert "Path=/" in cookie
 
 
-def test_the_session_cookie_is_secure_behind_https(make_web, locked: Web) -> None:
+def test_the_session_cookie_is_secure_behind_https(make_web: Callable[..., Web], locked: Web) -> None:
     secure = make_web(auth_required=True, secure_cookies=True)
     response = sign_in_over_https(secure)
     assert "; Secure" in cookie_of(response)
     assert response.headers["Strict-Transport-Security"]
 
 
-def sign_in_over_https(web: Web):
+def sign_in_over_https(web: Web) -> TestResponse:
     client = web.client()
     page = client.get("/sign-in", base_url="https://localhost").text
-    token = re.search(r'name="csrf_token" value="([0-9a-f]+)"', page)[1]
+    token = form_token(page)
     fields = {"csrf_token": token, "name": "radiologist", "password": PASSWORD}
     return client.post("/sign-in", data=fields, base_url="https://localhost")
 
@@ -58,7 +66,9 @@ def test_every_refusal_reads_the_same(locked: Web, name: str, password: str) -> 
 
 
 @pytest.mark.parametrize("name", ["radiologist", "unknown"])
-def test_wrong_passwords_delay_this_name_from_this_address_alone(make_web, locked: Web, name: str) -> None:
+def test_wrong_passwords_delay_this_name_from_this_address_alone(
+    make_web: Callable[..., Web], locked: Web, name: str
+) -> None:
     patient = make_web(auth_required=True, sign_ins_per_minute=100)
     for _ in range(FREE_ATTEMPTS):
         sign_in(patient.client(), name, "wrong")
@@ -95,7 +105,7 @@ def test_a_cookie_that_we_did_not_give_is_never_taken_over(locked: Web) -> None:
 
 def test_signing_out_ends_the_session_in_the_server_too(locked: Web) -> None:
     client, token = locked.signed_in(Role.RADIOLOGIST)
-    cookie = client.get_cookie(SESSION_COOKIE).value
+    cookie = session_cookie(client)
     assert client.post("/sign-out", data={"csrf_token": token}).status_code == 303
     thief = locked.client()
     thief.set_cookie(SESSION_COOKIE, cookie)
@@ -113,7 +123,7 @@ def test_the_form_is_refused_without_its_token_or_from_another_browser(locked: W
     fields = {"name": "radiologist", "password": PASSWORD}
     assert locked.client().post("/sign-in", data=fields).status_code == 403
     page = locked.client().get("/sign-in").text
-    token = re.search(r'name="csrf_token" value="([0-9a-f]+)"', page)[1]
+    token = form_token(page)
     other = locked.client()
     other.get("/sign-in")
     assert other.post("/sign-in", data={**fields, "csrf_token": token}).status_code == 403

@@ -22,9 +22,9 @@ POINT = {"series_instance_uid": "1.2", "sop_instance_uid": "1.3", "row": 1, "col
 OVERRULED = {"overrule": ["lossy"], "reason": "x"}
 READING = {"event": "opened", "model_hidden": True, "seconds": 1}
 NO_NUMBERS = [None, "3", True, -1, float("nan"), float("inf"), 1e9, 10**400, [1]]
-NO_TEXTS = [None, 3, True, [], {}, "x" * 2001]
+NO_TEXTS: list[object] = [None, 3, True, [], {}, "x" * 2001]
 NO_UIDS = [None, 3, "", "1.2.x", "1..2", ".1", "1" * 65, "../../etc", ["1.2"], "1.2\n"]
-NO_BOOLEANS = [None, 0, 1, "true", []]
+NO_BOOLEANS: list[object] = [None, 0, 1, "true", []]
 WRONG: list[tuple[type[BaseModel], dict[str, Any], str, list[Any], tuple[int, str]]] = [
     (NewFinding, POINT, "series_instance_uid", NO_UIDS, (422, "invalid_field")),
     (NewFinding, POINT, "sop_instance_uid", NO_UIDS, (422, "invalid_field")),

@@ -42,7 +42,7 @@ def resolved(schema: dict[str, Any]) -> dict[str, Any]:
     return schema
 
 
-NAMES = {
+NAMES: dict[str, type | tuple[type, ...]] = {
     "object": dict,
     "array": list,
     "string": str,
@@ -100,13 +100,13 @@ def test_every_route_is_documented_and_nothing_else(web: Web) -> None:
         (method.lower(), re.sub(r"<(?:[^:<>]+:)?(\w+)>", r"{\1}", rule.rule))
         for rule in web.app.url_map.iter_rules()
         if rule.endpoint not in UNDOCUMENTED and not rule.rule.startswith(DICOMWEB)
-        for method in rule.methods - {"HEAD", "OPTIONS"}
+        for method in set(rule.methods or ()) - {"HEAD", "OPTIONS"}
     }
     assert routes == {(method, path) for path, methods in DOCUMENT["paths"].items() for method in methods}
 
 
 def test_it_says_what_it_is(web: Web) -> None:
-    body = web.client().get("/openapi.json").json
+    body = web.client().get("/openapi.json").get_json()
     assert (body["openapi"], body["info"]["version"]) == ("3.1.0", web.options.version)
 
 
@@ -133,7 +133,7 @@ def test_what_is_answered_fits_the_document(web: Web) -> None:
     study = shown_study(web)
     client = web.client()
     finding_url = "/api/v1/findings/{finding_id}/assessment"
-    finding = client.get(api(study)).json["findings"][0]["id"]
+    finding = client.get(api(study)).get_json()["findings"][0]["id"]
     root = "/api/v1/studies/{study_uid}"
     asked = [
         ("get", "/api/v1/worklist", client.get("/api/v1/worklist")),

@@ -132,7 +132,7 @@ def documented(operation: Operation, response: Any) -> list[str]:
 def named_things(web: Web) -> dict[str, str]:
     """Values of the addresses' places for a study with a finding."""
     study = shown_study(web)
-    finding = web.client().get(api(study)).json["findings"][0]["id"]
+    finding = web.client().get(api(study)).get_json()["findings"][0]["id"]
     uids = {"study_uid": study.study_instance_uid, "series_uid": study.series_instance_uid}
     return uids | {"finding_id": finding, "model_name": "nodule", "plot": "roc", "name": "image"}
 

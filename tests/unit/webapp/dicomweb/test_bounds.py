@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
 from tests.support.webapp_doubles import add_study
@@ -38,12 +36,17 @@ class NeverStored:
 def test_a_body_of_parts_that_are_no_instances_is_not_read_to_its_end(
     web: Web, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    opened = []
-    monkeypatch.setattr(type(web.intake), "open_instance", lambda *_, **__: opened.append(1) or NeverStored())
+    opened: list[NeverStored] = []
+
+    def open_instance(*_: object, **__: object) -> NeverStored:
+        opened.append(NeverStored())
+        return opened[-1]
+
+    monkeypatch.setattr(type(web.intake), "open_instance", open_instance)
     body = b"--b\r\nContent-Type: application/dicom\r\n\r\nx\r\n" * 25_000 + b"--b--\r\n"
     content_type = 'multipart/related; type="application/dicom"; boundary=b'
     response = web.client().post("/dicom-web/studies", data=body, content_type=content_type)
-    assert (response.status_code, response.json["error"]["code"]) == (413, "too_many_failures")
+    assert (response.status_code, response.get_json()["error"]["code"]) == (413, "too_many_failures")
     assert len(opened) == store.MAX_FAILED + 1
 
 
@@ -54,8 +57,11 @@ class OpenPieces:
         self._pieces = iter((b"a", b"b"))
         self.is_closed = False
 
-    def __iter__(self) -> Iterator[bytes]:
-        return self._pieces
+    def __iter__(self) -> OpenPieces:
+        return self
+
+    def __next__(self) -> bytes:
+        return next(self._pieces)
 
     def close(self) -> None:
         self.is_closed = True

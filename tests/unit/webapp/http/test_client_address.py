@@ -2,24 +2,37 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from ipaddress import ip_network
+from typing import TYPE_CHECKING
 
 import pytest
 
-from webapp.http.client_address import ClientAddressMiddleware
+from webapp.http.client_address import ClientAddressMiddleware, Network
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
 TRUSTED = tuple(map(ip_network, ("127.0.0.1/32", "10.0.0.0/8", "fd00::/8")))
 
 
-def client_of(peer: str, header: str = "x-forwarded-for", trusted=TRUSTED, **fields: str) -> tuple[str, list[str]]:
+def start_response(*_: object) -> Callable[[bytes], object]:
+    """Refuse to answer: what is tested is the environment."""
+    raise AssertionError
+
+
+def client_of(
+    peer: str, header: str = "x-forwarded-for", trusted: tuple[Network, ...] = TRUSTED, **fields: str
+) -> tuple[str, list[str]]:
     """Address that the application gets, and the forwarding headers that it still sees."""
     got: dict[str, object] = {}
 
-    def app(environ, start_response):
+    def app(environ: WSGIEnvironment, _start_response: StartResponse) -> Iterable[bytes]:
         got.update(environ)
         return []
 
-    ClientAddressMiddleware(app, trusted, header)({"REMOTE_ADDR": peer, "HTTP_HOST": "a", **fields}, None)
+    environ: WSGIEnvironment = {"REMOTE_ADDR": peer, "HTTP_HOST": "a", **fields}
+    ClientAddressMiddleware(app, trusted, header)(environ, start_response)
     return str(got["REMOTE_ADDR"]), [name for name in got if "FORWARDED" in name]
 
 

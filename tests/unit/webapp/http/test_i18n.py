@@ -46,7 +46,7 @@ def test_a_recorded_reason_is_translated_and_stored_in_english(web: Web) -> None
     finish(web.database, study, reasons=[Reason("localizer", "The series is a localizer (scout view).")])
     german = {"Accept-Language": "de"}
     assert "Die Serie ist ein Localizer" in web.client().get("/worklist", headers=german).text
-    described = web.client().get("/api/v1/worklist", headers=german).json["items"][0]["reasons"]
+    described = web.client().get("/api/v1/worklist", headers=german).get_json()["items"][0]["reasons"]
     assert described == [{"code": "localizer", "text": "The series is a localizer (scout view)."}]
 
 
@@ -82,7 +82,9 @@ def test_a_reason_with_numbers_is_said_in_the_readers_language(web: Web, recorde
     study = add_study(web.database)
     finish(web.database, study, reasons=[Reason("x", recorded)])
     assert said in web.client().get("/worklist", headers={"Accept-Language": "de"}).text
-    described = web.client().get("/api/v1/worklist", headers={"Accept-Language": "de"}).json["items"][0]["reasons"]
+    described = (
+        web.client().get("/api/v1/worklist", headers={"Accept-Language": "de"}).get_json()["items"][0]["reasons"]
+    )
     assert described == [{"code": "x", "text": recorded}]
 
 
@@ -101,7 +103,7 @@ def test_numbers_and_dates_are_written_as_the_language_does(web: Web, language: 
     page = web.client().get("/worklist", headers=asks).text
     assert percent in page
     assert day in page
-    item = web.client().get("/api/v1/worklist", headers=asks).json["items"][0]
+    item = web.client().get("/api/v1/worklist", headers=asks).get_json()["items"][0]
     assert (item["malignancy_probability"], item["study_date"]) == (0.73, "20260114")
 
 
@@ -109,4 +111,4 @@ def test_errors_are_translated_for_people_and_english_for_programs(web: Web) -> 
     german = {"Accept-Language": "de"}
     page = web.client().get("/none", headers=german | {"Accept": "text/html"}).text
     assert "Seite nicht gefunden." in page
-    assert web.client().get("/none", headers=german).json["error"]["message"] == "Page not found."
+    assert web.client().get("/none", headers=german).get_json()["error"]["message"] == "Page not found."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 
 import pytest
@@ -54,7 +55,7 @@ def events(web: Web, action: str) -> list[tuple[str, str]]:
     return [(entry.event.actor, entry.event.subject) for entry in entries if entry.event.action == action]
 
 
-def test_the_page_shows_nodes_dead_letters_and_jobs_and_no_patient(make_web) -> None:
+def test_the_page_shows_nodes_dead_letters_and_jobs_and_no_patient(make_web: Callable[..., Web]) -> None:
     web = make_web(**NODES)
     delivered(web, DeliveryStatus.FAILED)
     put_in_state(web.database, add_study(web.database, name="CANARY^PHI"), StudyState.FAILED)
@@ -70,18 +71,18 @@ def test_an_empty_node_says_what_to_do(web: Web) -> None:
     assert "No failed deliveries." in page
 
 
-def test_the_api_states_the_same(make_web) -> None:
+def test_the_api_states_the_same(make_web: Callable[..., Web]) -> None:
     web = make_web(**NODES)
     analysis_id, delivery_id = delivered(web, DeliveryStatus.FAILED)
     delivered(web, DeliveryStatus.SENT)
-    described = web.client().get("/api/v1/admin").json
+    described = web.client().get("/api/v1/admin").get_json()
     assert [entry["id"] for entry in described["dead_letters"]] == [delivery_id]
     assert described["dead_letters"][0]["analysis_id"] == analysis_id
     archive, quiet = described["destinations"]
     assert (archive["deliveries"]["failed"], archive["deliveries"]["sent"]) == (1, 1)
     assert archive["last_sent_at"] is not None
     assert (quiet["deliveries"]["failed"], quiet["last_sent_at"]) == (0, None)
-    listed = web.client().get("/api/v1/admin/deliveries?status=failed").json["items"]
+    listed = web.client().get("/api/v1/admin/deliveries?status=failed").get_json()["items"]
     assert [entry["id"] for entry in listed] == [delivery_id]
     assert web.client().get("/api/v1/admin/deliveries?status=lost").status_code == 400
 
@@ -102,11 +103,11 @@ def test_a_dead_letter_is_sent_again_and_that_is_on_record(web: Web, path: str) 
 def test_all_dead_letters_or_those_of_one_destination_are_sent_again(web: Web) -> None:
     _, archive = delivered(web, DeliveryStatus.FAILED)
     _, other = delivered(web, DeliveryStatus.FAILED, destination="OTHER", number=2)
-    sent = web.client().post("/api/v1/admin/dead-letters/resend", json={"destination": "OTHER"}).json["items"]
+    sent = web.client().post("/api/v1/admin/dead-letters/resend", json={"destination": "OTHER"}).get_json()["items"]
     assert [entry["id"] for entry in sent] == [other]
     assert web.client().post("/admin/dead-letters/resend").status_code == 303
     assert events(web, "delivery:resent") == [("local", archive), ("local", other)]
-    assert web.client().get("/api/v1/admin").json["dead_letter_count"] == 0
+    assert web.client().get("/api/v1/admin").get_json()["dead_letter_count"] == 0
 
 
 @pytest.fixture
@@ -132,7 +133,7 @@ def test_missing_priors_are_listed_with_counts_and_reason(short: Web) -> None:
     for described in ("3 of 12 instances arrived: it cancelled.", "No association: nothing answers.", "Retrieve again"):
         assert described in page, described
     assert "CANARY" not in page
-    listed = short.client().get("/api/v1/admin").json["prior_shortfalls"]
+    listed = short.client().get("/api/v1/admin").get_json()["prior_shortfalls"]
     assert {(one["status"], one["expected_count"], one["received_count"]) for one in listed} == {
         ("incomplete", 12, 3),
         ("failed", None, None),
@@ -150,7 +151,7 @@ def test_an_earlier_study_that_came_with_others_is_listed_and_not_fetched_again(
             priors.request_prior(session, search.study_id, "PACS", uid, 12)
             (prior,) = priors.due_priors(session, "PACS", now=FAR)
             priors.record_prior(session, prior.id, PriorStatus.DONE, counts=(12, 12), reason=reason)
-    (listed,) = web.client().get("/api/v1/admin").json["prior_shortfalls"]
+    (listed,) = web.client().get("/api/v1/admin").get_json()["prior_shortfalls"]
     assert (listed["status"], listed["reason"]) == ("done", note)
     page = web.client().get("/admin", headers=HTML).text
     assert "The PACS sent 4 instances of other studies in the meantime." in page
@@ -160,7 +161,7 @@ def test_an_earlier_study_that_came_with_others_is_listed_and_not_fetched_again(
 @pytest.mark.parametrize("path", ["/admin/priors/again", "/api/v1/admin/priors/again"])
 def test_earlier_studies_that_failed_are_fetched_again(short: Web, path: str) -> None:
     assert short.client().post(path).status_code == (200 if path.startswith("/api") else 303)
-    assert short.client().get("/api/v1/admin").json["prior_shortfalls"] == []
+    assert short.client().get("/api/v1/admin").get_json()["prior_shortfalls"] == []
     with short.database.read() as session:
         assert [one.attempts for one in priors.due_priors(session, "PACS", now=FAR)] == [0]
         assert len(priors.due_searches(session, "PACS", now=FAR)) == 1
@@ -186,7 +187,7 @@ def test_refusals_are_listed_with_the_setting_that_would_allow_them(
     for count in (1, 2):
         with web.database.begin() as session:
             association_log.record(session, {event: count})
-    (listed,) = web.client().get("/api/v1/admin").json["associations"]
+    (listed,) = web.client().get("/api/v1/admin").get_json()["associations"]
     assert (listed["calling_ae_title"], listed["reason"], listed["setting"], listed["count"]) == (
         title,
         reason,
@@ -201,9 +202,9 @@ def test_refusals_are_listed_with_the_setting_that_would_allow_them(
 def test_a_failed_analysis_is_run_again(web: Web) -> None:
     study = add_study(web.database)
     put_in_state(web.database, study, StudyState.FAILED)
-    failed = web.client().get("/api/v1/admin").json["jobs"][0]
+    failed = web.client().get("/api/v1/admin").get_json()["jobs"][0]
     assert web.client().post(f"/admin/analyses/{failed['id']}/again").status_code == 303
-    jobs = web.client().get("/api/v1/admin").json["jobs"]
+    jobs = web.client().get("/api/v1/admin").get_json()["jobs"]
     assert [job["status"] for job in jobs] == ["queued", "failed"]
     assert events(web, "analysis:requested")[0] == ("local", jobs[0]["id"])
 

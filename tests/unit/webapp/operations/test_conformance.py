@@ -6,6 +6,8 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+from pydantic import SecretStr
+
 from dicom_node.encoding.transfer_syntaxes import RESULT_CLASSES, STORAGE_CLASSES
 from dicom_node.intake.counters import Counters
 from lungnode.adapters.conformance import statement
@@ -18,7 +20,9 @@ from tests.unit.webapp.conftest import Web
 
 def test_the_statement_follows_the_configuration(make_web: Callable[..., Web]) -> None:
     peer = Peer(ae_title="ARCHIVE", host="10.0.0.7", port=4242, may_query=True)
-    web_archive = Destination(ae_title="WEB", url="https://pacs.example.org/dicom-web", authorization="Bearer SECRET")
+    web_archive = Destination(
+        ae_title="WEB", url="https://pacs.example.org/dicom-web", authorization=SecretStr("Bearer SECRET")
+    )
     settings = Settings(
         dicom=DicomSettings(ae_title="SECOND", peers=(peer,), destinations=(web_archive,)),
         retention=RetentionSettings(days=30),

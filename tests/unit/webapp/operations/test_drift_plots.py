@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 from flask import Flask
 from flask_babel import Babel
@@ -16,7 +18,7 @@ HISTORY = [
 
 
 @pytest.fixture(autouse=True)
-def english():
+def english() -> Iterator[None]:
     app = Flask("plots")
     Babel(app)
     with app.test_request_context():

@@ -6,6 +6,7 @@ import resource
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 
 from db.monitoring import faults
 from tests.support.webapp_doubles import MODEL, add_study
@@ -29,17 +30,17 @@ def test_without_a_model_it_is_not_ready(web: Web) -> None:
     web.predictor.has_model = False
     assert "No model is loaded" in web.client().get("/model").text
     response = web.client().get("/readyz")
-    assert (response.status_code, response.json["checks"]["model"]) == (503, "failed")
+    assert (response.status_code, response.get_json()["checks"]["model"]) == (503, "failed")
 
 
-def test_without_its_database_it_lives_but_is_not_ready(web: Web, tmp_path) -> None:
+def test_without_its_database_it_lives_but_is_not_ready(web: Web, tmp_path: Path) -> None:
     web.database.dispose()
     (tmp_path / "web.db").unlink()
     (tmp_path / "web.db").mkdir()
     assert web.client().get("/livez").status_code == 200
-    assert web.client().get("/readyz").json["checks"]["database"] == "failed"
+    assert web.client().get("/readyz").get_json()["checks"]["database"] == "failed"
     response = web.client().get("/api/v1/worklist")
-    assert (response.status_code, response.json["error"]["code"]) == (503, "unavailable")
+    assert (response.status_code, response.get_json()["error"]["code"]) == (503, "unavailable")
     assert "sqlite" not in response.text.lower()
     assert web.client().get("/metrics").status_code == 200
 
@@ -64,7 +65,7 @@ def test_strange_methods_make_no_new_counters(web: Web) -> None:
 
 
 def test_the_model_s_account_has_the_server_s_counters(web: Web) -> None:
-    body = web.client().get("/model_status").json
+    body = web.client().get("/model_status").get_json()
     assert (body["name"], body["sha256"], body["temperature"]) == (MODEL.name, MODEL.sha256, 1.31)
     assert body["predictions_served"] == 0
     assert body["uptime_s"] >= 0
@@ -86,8 +87,8 @@ def test_on_a_full_disk_it_lives_but_is_not_ready(web: Web) -> None:
     with full_disk():
         assert web.client().get("/livez").status_code == 200
         response = web.client().get("/readyz")
-    assert (response.status_code, response.json["ready"]) == (503, False)
-    assert response.json["checks"] == {"database": "failed", "disk": "failed", "model": "ok"}
+    assert (response.status_code, response.get_json()["ready"]) == (503, False)
+    assert response.get_json()["checks"] == {"database": "failed", "disk": "failed", "model": "ok"}
     assert web.client().get("/readyz").status_code == 200
 
 
@@ -95,7 +96,7 @@ def test_with_less_space_than_instances_need_it_is_not_ready(web: Web) -> None:
     services = web.app.extensions[EXTENSION]
     web.app.extensions[EXTENSION] = replace(services, options=replace(services.options, min_free_bytes=1 << 60))
     response = web.client().get("/readyz")
-    assert (response.status_code, response.json["checks"]["disk"]) == (503, "failed")
+    assert (response.status_code, response.get_json()["checks"]["disk"]) == (503, "failed")
 
 
 def test_faults_are_on_the_page_in_the_interface_and_in_the_metrics(web: Web) -> None:
@@ -112,5 +113,5 @@ def test_faults_are_on_the_page_in_the_interface_and_in_the_metrics(web: Web) ->
     page = web.client().get("/admin").text
     assert all(words in page for words in ("Damaged file", "Damaged database", "Clock set", "--accept-clock"))
     assert "instances/a.dcm" not in page
-    codes = {one["code"] for one in web.client().get("/api/v1/admin").json["faults"]}
+    codes = {one["code"] for one in web.client().get("/api/v1/admin").get_json()["faults"]}
     assert codes == {"damaged_file", "damaged_database", "clock"}

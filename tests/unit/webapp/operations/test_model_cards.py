@@ -33,7 +33,7 @@ def metrics() -> dict[str, Any]:
 
 def test_the_page_shows_the_figures_of_model_status(web: Web) -> None:
     page = web.client().get("/model").text
-    (model,) = web.client().get("/model_status").json["models"]
+    (model,) = web.client().get("/model_status").get_json()["models"]
     shown = dict(re.findall(r'data-figure="(\w+)">([^<]*)<', page))
     assert shown.pop("n") == "120"
     assert set(shown) == {"auc", "ece", "brier", "sensitivity", "specificity"}
@@ -142,4 +142,4 @@ def test_values_are_compared_on_one_scale_that_holds_their_intervals() -> None:
         assert row.x_interval is not None
         assert 0 <= row.x_interval[0] <= row.x <= row.x_interval[1] <= 100
     assert card.comparison.ticks[0][1] == pytest.approx(0)
-    assert card.comparison.ticks[-1] == (1.0, pytest.approx(100))
+    assert card.comparison.ticks[-1] == pytest.approx((1.0, 100))

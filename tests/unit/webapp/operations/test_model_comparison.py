@@ -119,7 +119,7 @@ def test_an_administrator_sees_the_table_and_programs_the_same(many: Web) -> Non
     assert "Brier score" in page
     described = many.client().get("/api/v1/admin/candidate", headers=many.bearer(Role.ADMIN))
     assert problems(described.json, answer_schema("get", "/api/v1/admin/candidate", 200)) == []
-    result = described.json["report"]["comparison"]
+    result = described.get_json()["report"]["comparison"]
     assert (result["n"], result["positives"], result["patients"], result["conclusion"]) == (60, 30, 30, "better")
     assert result["auc"]["p"] < 0.01
     assert result["auc"]["second"] > result["auc"]["first"]

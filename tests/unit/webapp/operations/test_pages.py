@@ -120,7 +120,7 @@ def test_errors_are_pages_for_people_and_json_for_programs(web: Web) -> None:
     page = web.client().get("/nothing", headers=HTML)
     assert (page.status_code, page.mimetype) == (404, "text/html")
     assert "Page not found" in page.text
-    error = web.client().get("/nothing").json["error"]
+    error = web.client().get("/nothing").get_json()["error"]
     assert error["code"] == "not_found"
     assert set(error) == {"code", "message", "reference"}
 

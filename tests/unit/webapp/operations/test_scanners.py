@@ -111,10 +111,10 @@ def test_a_readers_mark_gets_no_number_and_no_map(locked: Web, held: tuple[Study
     headers = locked.bearer(Role.RADIOLOGIST)
     marked = locked.client().post(api(study, "findings"), json=point_on(study), headers=headers)
     assert marked.status_code == 201
-    assert (marked.json["malignancy_probability"], marked.json["diameter_mm"]) == (None, None)
-    assert [reason["code"] for reason in marked.json["reasons"]] == ["scanner_held"]
-    refused = locked.client().get(f"/api/v1/findings/{marked.json['id']}/attention.png", headers=headers)
-    assert (refused.status_code, refused.json["error"]["code"]) == (409, "scanner_held")
+    assert (marked.get_json()["malignancy_probability"], marked.get_json()["diameter_mm"]) == (None, None)
+    assert [reason["code"] for reason in marked.get_json()["reasons"]] == ["scanner_held"]
+    refused = locked.client().get(f"/api/v1/findings/{marked.get_json()['id']}/attention.png", headers=headers)
+    assert (refused.status_code, refused.get_json()["error"]["code"]) == (409, "scanner_held")
     url = f"/api/v1/findings/{finding_id}"
     assert locked.client().get(f"{url}/attention.png", headers=headers).status_code == 404
     assert locked.client().post(f"{url}/assessment", json={"verdict": "accept"}, headers=headers).status_code == 404
@@ -132,7 +132,7 @@ def test_an_administrator_holds_and_releases_with_a_reason_that_is_on_record(
     described = {"reason": "serviced", "rerun": "yes", "csrf_token": token}
     assert client.post(f"{path}/release", data=described).status_code == 303
     assert client.post(f"{path}/hold", data={"reason": "again", "csrf_token": token}).status_code == 303
-    listed = locked.client().get("/api/v1/admin/scanners", headers=locked.bearer(Role.ADMIN)).json["items"]
+    listed = locked.client().get("/api/v1/admin/scanners", headers=locked.bearer(Role.ADMIN)).get_json()["items"]
     assert [(one["kernel"], one["hold"]["reason"]) for one in listed] == [("B60f", "again")]
     with locked.database.read() as session:
         (pending,) = analyses.pending_analyses(session)
@@ -144,7 +144,11 @@ def test_an_administrator_holds_and_releases_with_a_reason_that_is_on_record(
 def test_programs_hold_and_release_too(locked: Web, held: tuple[Study, str, str]) -> None:
     address, headers = f"/api/v1/admin/scanners/{SCANNER.key}", locked.bearer(Role.ADMIN)
     released = locked.client().post(f"{address}/release", json={"reason": "serviced"}, headers=headers)
-    assert (released.status_code, released.json["hold"], released.json["quarantined_count"]) == (200, None, 1)
-    assert locked.client().post(f"{address}/hold", json={"reason": "noise"}, headers=headers).json["hold"]
+    assert (released.status_code, released.get_json()["hold"], released.get_json()["quarantined_count"]) == (
+        200,
+        None,
+        1,
+    )
+    assert locked.client().post(f"{address}/hold", json={"reason": "noise"}, headers=headers).get_json()["hold"]
     unknown = f"/api/v1/admin/scanners/{'0' * 32}/hold"
     assert locked.client().post(unknown, json={"reason": "noise"}, headers=headers).status_code == 404

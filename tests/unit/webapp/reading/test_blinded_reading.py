@@ -32,35 +32,35 @@ def studies(web: Web) -> list[Study]:
 
 def test_the_worklist_shows_nothing_of_the_model(web: Web, studies: list[Study]) -> None:
     reader = reader_of(web)
-    for item in reader.get("/api/v1/worklist").json["items"]:
+    for item in reader.get("/api/v1/worklist").get_json()["items"]:
         described = ("finding_count", "malignancy_probability", "interval", "displayed")
         assert [item[name] for name in described] == [None] * len(described)
     blind, open_page = reader.get("/worklist").text, web.client().get("/worklist").text
-    for described in ("28 of 34 similar", "12 of 34 similar", "By priority", 'name="min_probability"'):
-        assert described in open_page
-        assert described not in blind
+    for text in ("28 of 34 similar", "12 of 34 similar", "By priority", 'name="min_probability"'):
+        assert text in open_page
+        assert text not in blind
 
 
 @pytest.mark.parametrize("query", ["sort=priority", "sort=priority&min_probability=0.5", "sort=oldest"])
 def test_neither_order_nor_bounds_tell_what_the_model_says(web: Web, studies: list[Study], query: str) -> None:
-    items = reader_of(web).get(f"/api/v1/worklist?{query}").json["items"]
+    items = reader_of(web).get(f"/api/v1/worklist?{query}").get_json()["items"]
     assert [item["patient"]["id"] for item in items] == ["a", "b", "c"]
 
 
 def test_what_a_reader_is_done_with_is_shown_to_them(web: Web, studies: list[Study]) -> None:
     reader = reader_of(web)
     reader.post(f"/api/v1/studies/{studies[1].study_instance_uid}/review", json={"reviewed": True})
-    items = reader.get("/api/v1/worklist?sort=oldest").json["items"]
+    items = reader.get("/api/v1/worklist?sort=oldest").get_json()["items"]
     described = {item["patient"]["id"]: item["malignancy_probability"] for item in items}
     assert described == {"a": None, "b": 0.81, "c": None}
 
 
 def test_a_study_keeps_its_findings_back_until_they_are_asked_for(web: Web, studies: list[Study]) -> None:
     reader, url = reader_of(web), f"/api/v1/studies/{studies[1].study_instance_uid}"
-    hidden = reader.get(url).json
+    hidden = reader.get(url).get_json()
     assert (hidden["findings"], hidden["finding_count"], hidden["deliveries"]) == ([], None, [])
     assert hidden["series"] != []
-    shown = reader.get(url, headers=SHOWN).json
+    shown = reader.get(url, headers=SHOWN).get_json()
     assert shown["findings"][0]["malignancy_probability"] == 0.81
     assert shown == web.client().get(url).json
 
@@ -73,9 +73,9 @@ def test_a_readers_own_mark_is_shown_without_numbers(web: Web, studies: list[Stu
         "row": 5,
         "column": 6,
     }
-    marked = reader.post(f"{url}/findings", json=point).json
-    verdict = reader.post(f"/api/v1/findings/{marked['id']}/assessment", json={"verdict": "accept"}).json
-    listed = reader.get(url).json["findings"]
+    marked = reader.post(f"{url}/findings", json=point).get_json()
+    verdict = reader.post(f"/api/v1/findings/{marked['id']}/assessment", json={"verdict": "accept"}).get_json()
+    listed = reader.get(url).get_json()["findings"]
     assert [one["id"] for one in listed] == [marked["id"]]
     for described in (marked, verdict, *listed):
         assert (described["row"], described["column"]) == (5, 6)
@@ -86,4 +86,4 @@ def test_a_readers_own_mark_is_shown_without_numbers(web: Web, studies: list[Stu
         )
         assert (described["diameter_mm"], described["prediction_set"], described["attributes"]) == (None, [], {})
     assert verdict["verdict"] == "accept"
-    assert reader.get(url, headers=SHOWN).json["findings"][-1]["nodule_probability"] is not None
+    assert reader.get(url, headers=SHOWN).get_json()["findings"][-1]["nodule_probability"] is not None

@@ -61,15 +61,15 @@ def test_every_outlet_of_the_web_shows_every_kind(outlets: dict[str, str]) -> No
 
 def test_caveats_stand_with_their_analysis_and_with_the_study(web: Web) -> None:
     study, _ = answered(web, *ALL[:2])
-    body = web.client().get(f"/api/v1/studies/{study.study_instance_uid}").json
+    body = web.client().get(f"/api/v1/studies/{study.study_instance_uid}").get_json()
     expected = [{"code": caveat.code, "text": caveat.text} for caveat in ALL[:2]]
     assert body["analyses"][0]["caveats"] == body["caveats"] == expected
-    assert web.client().get("/api/v1/worklist").json["items"][0]["caveats"] == expected
+    assert web.client().get("/api/v1/worklist").get_json()["items"][0]["caveats"] == expected
 
 
 def test_an_answer_without_caveats_has_an_empty_list(web: Web) -> None:
     study, _ = answered(web)
-    body = web.client().get(f"/api/v1/studies/{study.study_instance_uid}").json
+    body = web.client().get(f"/api/v1/studies/{study.study_instance_uid}").get_json()
     assert body["analyses"][0]["caveats"] == body["caveats"] == []
     page = web.client().get(f"/studies/{study.study_instance_uid}").text
     assert "data-caveat-mark" not in page
@@ -91,7 +91,7 @@ def test_a_reader_who_reads_first_learns_nothing_of_findings(web: Web) -> None:
     study, _ = answered(web, *ALL)
     reader = web.client()
     reader.set_cookie(COOKIE, "yes")
-    body = reader.get(f"/api/v1/studies/{study.study_instance_uid}").json
+    body = reader.get(f"/api/v1/studies/{study.study_instance_uid}").get_json()
     for caveats in (body["caveats"], body["analyses"][0]["caveats"]):
         codes = {caveat["code"] for caveat in caveats}
         assert codes == {kind.code for kind in Caveat} - ABOUT_FINDINGS

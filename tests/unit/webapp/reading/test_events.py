@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -77,7 +78,7 @@ def test_a_stream_sends_the_version_and_then_every_change(quick: Web) -> None:
     response = quick.client().get("/events")
     assert response.mimetype == "text/event-stream"
     assert response.headers["Cache-Control"] == "no-store"
-    lines = iter(response.response)
+    lines = response.iter_encoded()
     assert next(lines) == b"retry: 2000\n\n"
     assert next(lines).startswith(b"event: worklist\nid: 1\n")
     add_study(quick.database)
@@ -88,13 +89,13 @@ def test_a_stream_sends_the_version_and_then_every_change(quick: Web) -> None:
 def test_streams_tell_nothing_of_whom(quick: Web) -> None:
     study = add_study(quick.database, name="CANARY^PHI")
     response = quick.client().get("/events")
-    described = b"".join(line for line, _ in zip(response.response, range(2), strict=False))
+    described = b"".join(line for line, _ in zip(response.iter_encoded(), range(2), strict=False))
     response.close()
     assert b"CANARY" not in described
     assert study.study_instance_uid.encode() not in described
 
 
-def test_only_a_share_of_the_threads_streams_and_the_others_are_not_shut_out(make_web) -> None:
+def test_only_a_share_of_the_threads_streams_and_the_others_are_not_shut_out(make_web: Callable[..., Web]) -> None:
     web = make_web(threads=4)
     first = web.client().get("/events")
     next(iter(first.response))
@@ -111,7 +112,7 @@ def test_only_a_share_of_the_threads_streams_and_the_others_are_not_shut_out(mak
     assert "lungnode_event_streams 0.0" in web.client().get("/metrics").text
 
 
-def test_a_stream_ends_by_itself(make_web) -> None:
+def test_a_stream_ends_by_itself(make_web: Callable[..., Web]) -> None:
     web = make_web(stream_s=0.0)
     assert web.client().get("/events").text.count("event:") == 1
 

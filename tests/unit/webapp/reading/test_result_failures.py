@@ -28,8 +28,8 @@ def test_worklist_and_study_say_what_could_not_be_made(web: Web) -> None:
     expected = [
         {"code": "results_failed", "text": f"Result objects for the PACS could not be created: {REASON}."},
     ]
-    assert web.client().get("/api/v1/worklist").json["items"][0]["result_failures"] == expected
-    assert web.client().get(f"/api/v1/studies/{study.study_instance_uid}").json["result_failures"] == expected
+    assert web.client().get("/api/v1/worklist").get_json()["items"][0]["result_failures"] == expected
+    assert web.client().get(f"/api/v1/studies/{study.study_instance_uid}").get_json()["result_failures"] == expected
     for address in ("/worklist", f"/studies/{study.study_instance_uid}"):
         assert expected[0]["text"] in html.unescape(web.client().get(address).text)
 
@@ -38,7 +38,7 @@ def test_a_blinded_reader_gets_no_object_failures(web: Web) -> None:
     study, _ = failed(web)
     reader = web.client()
     reader.set_cookie(COOKIE, "yes")
-    assert reader.get("/api/v1/worklist").json["items"][0]["result_failures"] == []
+    assert reader.get("/api/v1/worklist").get_json()["items"][0]["result_failures"] == []
     assert REASON not in reader.get(f"/studies/{study.study_instance_uid}").text
 
 
@@ -49,13 +49,13 @@ def test_the_administration_lists_it_and_has_it_tried_again(web: Web) -> None:
     assert f"/admin/results/{analysis_id}/retry" in page
     assert "Try again" in page
     assert "CANARY" not in page
-    overview = web.client().get("/api/v1/admin").json
+    overview = web.client().get("/api/v1/admin").get_json()
     assert overview["result_failure_count"] == 1
     (listed,) = overview["result_failures"]
     assert (listed["study_instance_uid"], listed["purpose"], listed["attempts"]) == (
         study.study_instance_uid, "report", 1,
     )  # fmt: skip
-    retried = web.client().post(f"/api/v1/admin/results/{analysis_id}/retry").json["items"]
+    retried = web.client().post(f"/api/v1/admin/results/{analysis_id}/retry").get_json()["items"]
     assert [one["analysis_id"] for one in retried] == [analysis_id]
     with web.database.read() as session:
         assert [one.analysis_id for one in result_failures.due_failures(session)] == [analysis_id]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -53,12 +54,12 @@ def api(study: Study, *parts: str) -> str:
     return "/".join(("/api/v1/studies", study.study_instance_uid, *parts))
 
 
-def finding_of(web: Web, study: Study) -> dict[str, object]:
-    return web.client().get(api(study)).json["findings"][0]
+def finding_of(web: Web, study: Study) -> dict[str, Any]:
+    return web.client().get(api(study)).get_json()["findings"][0]
 
 
 def test_a_study_is_given_as_documented(web: Web, study: Study) -> None:
-    body = web.client().get(api(study)).json
+    body = web.client().get(api(study)).get_json()
     assert body["series"][0]["series_instance_uid"] == study.series_instance_uid
     analysis = body["analyses"][0]
     assert analysis["status"] == "current"
@@ -81,7 +82,7 @@ def test_a_finding_recorded_without_evidence_shows_no_percentage(web: Web) -> No
     study = add_study(web.database)
     old = finding_at(study.sop_instance_uids[0], 30, 20, malignancy=0.998)
     finish(web.database, study, [replace(old, attributes={}, interval=None)])
-    body = web.client().get(api(study)).json
+    body = web.client().get(api(study)).get_json()
     assert (body["malignancy_probability"], body["displayed"], body["interval"]) == (0.998, "No percentage", None)
     (finding,) = body["findings"]
     assert (finding["displayed"], finding["displayed_nodule"]) == ("No percentage", "No percentage")
@@ -92,7 +93,7 @@ def test_a_finding_recorded_without_evidence_shows_no_percentage(web: Web) -> No
 
 
 def test_a_finding_carries_both_opinions_and_the_doubt_in_the_words_of_the_model(web: Web, study: Study) -> None:
-    described = web.client().get(f"/api/v1/studies/{study.study_instance_uid}").json["findings"][0]["attributes"]
+    described = web.client().get(f"/api/v1/studies/{study.study_instance_uid}").get_json()["findings"][0]["attributes"]
     opinions = {name: opinion["probability"] for name, opinion in described["opinions"].items()}
     assert described["doubts"] == list(doubts(opinions, 0.16))
     assert described["doubts"] != []
@@ -103,11 +104,11 @@ def test_a_superseded_analysis_stays_readable_and_its_findings_do_not_count(web:
     with web.database.begin() as session:
         pending = analyses.pending_analyses(session)[0]
         analyses.start_analysis(session, pending.id)
-    body = web.client().get(api(study)).json
+    body = web.client().get(api(study)).get_json()
     assert [entry["status"] for entry in body["pending_analyses"]] == ["running"]
     with web.database.begin() as session:
-        analyses.complete_analysis(session, pending.id, analyses.AnalysisOutcome())
-    body = web.client().get(api(study)).json
+        analyses.complete_analysis(session, pending.id, AnalysisOutcome())
+    body = web.client().get(api(study)).get_json()
     assert sorted(entry["status"] for entry in body["analyses"]) == ["current", "superseded"]
     assert body["findings"] == []
 
@@ -116,7 +117,7 @@ def test_what_was_sent_stands_with_its_status(web: Web, study: Study) -> None:
     with web.database.begin() as session:
         analysis = analyses.analyses_of_study(session, session.info.get("x", "")) or ()
         assert analysis == ()
-    analysis_id = web.client().get(api(study)).json["analyses"][0]["id"]
+    analysis_id = web.client().get(api(study)).get_json()["analyses"][0]["id"]
     with web.database.begin() as session:
         sent.request_delivery(
             session,
@@ -127,7 +128,7 @@ def test_what_was_sent_stands_with_its_status(web: Web, study: Study) -> None:
             destination="PACS",
             path="x",
         )
-    delivery = web.client().get(api(study)).json["deliveries"][0]
+    delivery = web.client().get(api(study)).get_json()["deliveries"][0]
     assert (delivery["kind"], delivery["destination"], delivery["status"]) == ("SR", "PACS", "pending")
     assert "SR to PACS" in web.client().get(f"/studies/{study.study_instance_uid}").text
 
@@ -145,7 +146,7 @@ def test_what_is_no_uid_is_no_page(web: Web, text: str) -> None:
 
 
 def test_slices_come_in_order_with_their_geometry(web: Web, study: Study) -> None:
-    body = web.client().get(api(study, "series", study.series_instance_uid, "slices")).json
+    body = web.client().get(api(study, "series", study.series_instance_uid, "slices")).get_json()
     assert [entry["sop_instance_uid"] for entry in body["slices"]] == list(reversed(study.sop_instance_uids))
     first = body["slices"][0]
     assert (first["rows"], first["columns"]) == (64, 48)
@@ -165,7 +166,7 @@ def point_on(study: Study, **changes: object) -> dict[str, object]:
 
 def test_a_reader_points_at_a_nodule(web: Web, study: Study) -> None:
     response = web.client().post(api(study, "findings"), json=point_on(study))
-    finding = response.json
+    finding = response.get_json()
     assert response.status_code == 201
     assert (finding["origin"], finding["created_by"], finding["row"], finding["column"]) == (
         "reader",
@@ -174,7 +175,7 @@ def test_a_reader_points_at_a_nodule(web: Web, study: Study) -> None:
         33.5,
     )
     assert finding["malignancy_probability"] == 0.42
-    assert len(web.client().get(api(study)).json["findings"]) == 2
+    assert len(web.client().get(api(study)).get_json()["findings"]) == 2
 
 
 @pytest.mark.parametrize(
@@ -216,17 +217,17 @@ def test_a_body_that_is_no_json_object_is_refused(
 ) -> None:
     response = web.client().post(api(study, "findings"), data=data, content_type=content_type)
     assert response.status_code == status
-    assert response.json["error"]["reference"]
+    assert response.get_json()["error"]["reference"]
 
 
 def test_a_point_that_cannot_be_analysed_is_refused(web: Web, study: Study) -> None:
     web.predictor.fails = UnfitInputError(422, "no_geometry", "The series has no usable geometry.")
     response = web.client().post(api(study, "findings"), json=point_on(study))
-    assert (response.status_code, response.json["error"]["code"]) == (422, "no_geometry")
-    assert len(web.client().get(api(study)).json["findings"]) == 1
+    assert (response.status_code, response.get_json()["error"]["code"]) == (422, "no_geometry")
+    assert len(web.client().get(api(study)).get_json()["findings"]) == 1
 
 
-def assess(web: Web, finding_id: object, **body: object):
+def assess(web: Web, finding_id: object, **body: object) -> TestResponse:
     return web.client().post(f"/api/v1/findings/{finding_id}/assessment", json=body)
 
 
@@ -234,7 +235,7 @@ def test_all_verdicts_are_recorded_and_the_latest_counts(web: Web, study: Study)
     finding = finding_of(web, study)
     assert assess(web, finding["id"], verdict="accept").status_code == 201
     response = assess(web, finding["id"], verdict="reject", reason="Vessel", comment="runs on")
-    assert response.json["verdict"] == "reject"
+    assert response.get_json()["verdict"] == "reject"
     latest = finding_of(web, study)["assessment"]
     assert (latest["verdict"], latest["reason"], latest["comment"], latest["reader"]) == (
         "reject",
@@ -271,16 +272,16 @@ def test_a_finding_that_is_not_there(web: Web) -> None:
 def test_a_verdict_carries_the_reader_s_name(locked: Web) -> None:
     study = shown_study(locked)
     headers = locked.bearer(Role.RADIOLOGIST)
-    finding = locked.client().get(api(study), headers=headers).json["findings"][0]
+    finding = locked.client().get(api(study), headers=headers).get_json()["findings"][0]
     url = f"/api/v1/findings/{finding['id']}/assessment"
     response = locked.client().post(url, json={"verdict": "unsure"}, headers=headers)
-    assert response.json["assessment"]["reader"] == "token:program-radiologist"
+    assert response.get_json()["assessment"]["reader"] == "token:program-radiologist"
 
 
 def test_a_rerun_is_a_job_and_never_a_call(web: Web, study: Study) -> None:
     response = web.client().post(api(study, "analyses"))
     assert response.status_code == 202
-    assert [entry["status"] for entry in response.json["analyses"]] == ["queued"]
+    assert [entry["status"] for entry in response.get_json()["analyses"]] == ["queued"]
     with web.database.read() as session:
         pending = analyses.pending_analyses(session)
     assert [(entry.status, entry.requested_by, entry.run_number) for entry in pending] == [
@@ -309,7 +310,7 @@ def test_a_refusal_is_overruled_with_who_what_and_why(web: Web) -> None:
     study = refused_study(web, REFUSED)
     response = overrule(web, study)
     assert response.status_code == 202
-    (asked,) = response.json["analyses"]
+    (asked,) = response.get_json()["analyses"]
     assert asked["overruled"] == [{"code": "derived", "text": WHY}]
     with web.database.read() as session:
         (pending,) = analyses.pending_analyses(session)
@@ -322,8 +323,8 @@ def test_a_refusal_is_overruled_with_who_what_and_why(web: Web) -> None:
 def test_a_later_analysis_does_not_inherit_what_was_overruled(web: Web) -> None:
     study = refused_study(web, REFUSED)
     overrule(web, study)
-    assert web.client().get(api(study)).json["overrulable"] == []  # one is pending
-    assert overrule(web, study).json["error"]["code"] == "nothing_to_overrule"
+    assert web.client().get(api(study)).get_json()["overrulable"] == []  # one is pending
+    assert overrule(web, study).get_json()["error"]["code"] == "nothing_to_overrule"
     with web.database.begin() as session:
         (pending,) = analyses.pending_analyses(session)
         analyses.start_analysis(session, pending.id)
@@ -343,9 +344,9 @@ def test_a_later_analysis_does_not_inherit_what_was_overruled(web: Web) -> None:
 def test_what_makes_an_answer_wrong_cannot_be_overruled(web: Web, code: str) -> None:
     study = refused_study(web, Reason(code, "Refused."))
     assert overrule(web, study, (code,)).status_code == 400
-    assert overrule(web, study, ("derived",)).json["error"]["code"] == "nothing_to_overrule"
-    assert web.client().get(api(study)).json["overrulable"] == []
-    assert BUTTON.search(web.client().get(f"/studies/{study.study_instance_uid}").text).group(1) == " hidden"
+    assert overrule(web, study, ("derived",)).get_json()["error"]["code"] == "nothing_to_overrule"
+    assert web.client().get(api(study)).get_json()["overrulable"] == []
+    assert BUTTON.findall(web.client().get(f"/studies/{study.study_instance_uid}").text) == [" hidden"]
 
 
 @pytest.mark.parametrize(
@@ -364,8 +365,8 @@ def test_a_finding_of_another_kernel_can_be_overruled(web: Web) -> None:
     finish(web.database, study, [unrated])
     client = web.client()
     client.set_cookie("lungnode_hide_model", "yes")
-    assert client.get(api(study)).json["overrulable"] == []  # it would say that there is a finding
-    assert client.get(api(study), headers={"X-Lungnode-Model": "shown"}).json["overrulable"] == ["kernel"]
+    assert client.get(api(study)).get_json()["overrulable"] == []  # it would say that there is a finding
+    assert client.get(api(study), headers={"X-Lungnode-Model": "shown"}).get_json()["overrulable"] == ["kernel"]
     assert overrule(web, study, ("kernel",)).status_code == 202
 
 
@@ -392,7 +393,7 @@ def test_a_study_that_is_being_received_is_not_analysed_again_yet(web: Web) -> N
     study = add_study(web.database)
     for body in ({}, {"series_instance_uid": study.series_instance_uid}):
         response = web.client().post(api(study, "analyses"), json=body)
-        assert (response.status_code, response.json["error"]["code"]) == (409, "still_receiving")
+        assert (response.status_code, response.get_json()["error"]["code"]) == (409, "still_receiving")
 
 
 def test_without_a_model_nothing_is_asked_for(web: Web, study: Study) -> None:
@@ -404,7 +405,7 @@ def test_a_study_can_be_declared_complete(web: Web) -> None:
     study = add_study(web.database)
     response = web.client().post(api(study, "complete"))
     assert response.status_code == 202
-    assert [entry["series_instance_uid"] for entry in response.json["series"]] == [study.series_instance_uid]
+    assert [entry["series_instance_uid"] for entry in response.get_json()["series"]] == [study.series_instance_uid]
     assert web.client().post("/api/v1/studies/1.2.999/complete").status_code == 404
 
 

@@ -24,7 +24,7 @@ STRANGE = "<img src=x onerror=alert(1)>^{{7*7}}"
 def test_an_item_has_the_documented_fields(web: Web) -> None:
     study = add_study(web.database)
     finish(web.database, study, [finding_at(study.sop_instance_uids[0], 10, 20, malignancy=0.73)])
-    body = web.client().get("/api/v1/worklist").json
+    body = web.client().get("/api/v1/worklist").get_json()
     assert list(body) == ["items", "next"]
     item = body["items"][0]
     assert list(item) == FIELDS
@@ -41,7 +41,7 @@ def test_an_item_has_the_documented_fields(web: Web) -> None:
 def test_every_state_can_be_asked_for(web: Web, state: StudyState) -> None:
     for expected in StudyState:
         put_in_state(web.database, add_study(web.database, patient_id=expected.value), expected)
-    items = web.client().get(f"/api/v1/worklist?state={state}").json["items"]
+    items = web.client().get(f"/api/v1/worklist?state={state}").get_json()["items"]
     assert [item["patient"]["id"] for item in items] == [state.value]
     page = web.client().get(f"/worklist?state={state}").text
     assert f'<td><span class="chip {state}">' in page.replace("\n", "")
@@ -50,7 +50,7 @@ def test_every_state_can_be_asked_for(web: Web, state: StudyState) -> None:
 def test_reasons_stand_in_words(web: Web) -> None:
     study = add_study(web.database)
     finish(web.database, study, reasons=[Reason("localizer", "A localizer, not a volume.")])
-    item = web.client().get("/api/v1/worklist").json["items"][0]
+    item = web.client().get("/api/v1/worklist").get_json()["items"][0]
     assert item["state"] == "not_analysed"
     assert item["reasons"] == [{"code": "localizer", "text": "A localizer, not a volume."}]
     assert "A localizer, not a volume." in web.client().get("/worklist").text
@@ -61,7 +61,7 @@ def test_pages_follow_one_another(web: Web) -> None:
         add_study(web.database, patient_id=f"P{number}")
     observed, cursor = [], ""
     for _ in range(3):
-        body = web.client().get("/api/v1/worklist", query_string={"limit": 2, "cursor": cursor}).json
+        body = web.client().get("/api/v1/worklist", query_string={"limit": 2, "cursor": cursor}).get_json()
         observed += [item["patient"]["id"] for item in body["items"]]
         cursor = body["next"]
     assert observed == ["P4", "P3", "P2", "P1", "P0"]
@@ -73,7 +73,7 @@ def test_pages_follow_one_another(web: Web) -> None:
 def test_text_is_looked_for(web: Web) -> None:
     add_study(web.database, name="Müller^Ägidius", patient_id="1")
     add_study(web.database, name="Doe^Jane", patient_id="2")
-    items = web.client().get("/api/v1/worklist?q=müller").json["items"]
+    items = web.client().get("/api/v1/worklist?q=müller").get_json()["items"]
     assert [item["patient"]["id"] for item in items] == ["1"]
     assert "No matches" in web.client().get("/worklist?q=nobody-of-that-name").text
 
@@ -103,7 +103,7 @@ def test_text_is_looked_for(web: Web) -> None:
 )
 def test_what_is_not_understood_is_refused(web: Web, query: str, code: str) -> None:
     response = web.client().get(f"/api/v1/worklist?{query}")
-    assert (response.status_code, response.json["error"]["code"]) == (400, code)
+    assert (response.status_code, response.get_json()["error"]["code"]) == (400, code)
 
 
 def test_names_never_become_markup(web: Web) -> None:
@@ -119,7 +119,7 @@ def test_an_empty_worklist_says_so(web: Web) -> None:
 
 
 def listed(web: Web, query: str) -> list[str]:
-    return [item["patient"]["id"] for item in web.client().get(f"/api/v1/worklist?{query}").json["items"]]
+    return [item["patient"]["id"] for item in web.client().get(f"/api/v1/worklist?{query}").get_json()["items"]]
 
 
 def test_probability_date_and_review_can_be_asked_for(web: Web) -> None:
@@ -152,7 +152,8 @@ def test_the_page_says_what_waits_too_long(make_web: Callable[..., Web]) -> None
 def test_a_review_needs_yes_or_no_and_a_study(web: Web) -> None:
     study = add_study(web.database)
     url = f"/api/v1/studies/{study.study_instance_uid}/review"
-    for body in ({}, {"reviewed": "yes"}, []):
+    bodies: list[object] = [{}, {"reviewed": "yes"}, []]
+    for body in bodies:
         assert web.client().post(url, json=body).status_code == 400
     assert web.client().post("/api/v1/studies/1.2.999/review", json={"reviewed": True}).status_code == 404
 
@@ -173,13 +174,13 @@ def test_filters_are_saved_shown_and_removed(web: Web) -> None:
     query = {"state": "failed", "q": "", "sort": "newest", "min_probability": "0.2", "cursor": "x"}
     created = client.post("/api/v1/worklist/filters", json={"name": "To <b>do</b>", "query": query})
     assert created.status_code == 201
-    assert created.json["query"] == {"state": "failed", "min_probability": "0.2"}
-    assert created.json["url"] == "/worklist?state=failed&min_probability=0.2"
-    page = client.get(created.json["url"]).text
+    assert created.get_json()["query"] == {"state": "failed", "min_probability": "0.2"}
+    assert created.get_json()["url"] == "/worklist?state=failed&min_probability=0.2"
+    page = client.get(created.get_json()["url"]).text
     assert "To &lt;b&gt;do&lt;/b&gt;" in page
     assert 'aria-current="true"><bdi>To' in page
     assert client.get("/api/v1/worklist/filters").json == {"filters": [created.json]}
-    assert client.delete(f"/api/v1/worklist/filters/{created.json['id']}").status_code == 204
+    assert client.delete(f"/api/v1/worklist/filters/{created.get_json()['id']}").status_code == 204
     assert client.get("/api/v1/worklist/filters").json == {"filters": []}
 
 
@@ -206,6 +207,6 @@ def test_a_filter_that_shows_nothing_is_not_saved(web: Web, body: dict[str, obje
 
 def test_a_reader_sees_only_the_own_filters(locked: Web) -> None:
     client, reader, admin = locked.client(), locked.bearer(Role.RADIOLOGIST), locked.bearer(Role.ADMIN)
-    created = client.post("/api/v1/worklist/filters", json={"name": "Mine", "query": {}}, headers=reader).json
+    created = client.post("/api/v1/worklist/filters", json={"name": "Mine", "query": {}}, headers=reader).get_json()
     assert client.get("/api/v1/worklist/filters", headers=admin).json == {"filters": []}
     assert client.delete(f"/api/v1/worklist/filters/{created['id']}", headers=admin).status_code == 404

@@ -23,16 +23,17 @@ def test_a_probe_without_a_token_gets_the_status_alone(
 
 @pytest.mark.parametrize("role", Role)
 def test_roles_that_observe_get_every_check(locked: Web, role: Role) -> None:
-    body = locked.client().get("/readyz", headers=locked.bearer(role)).json
+    body = locked.client().get("/readyz", headers=locked.bearer(role)).get_json()
     assert ("checks" in body) is (role in {Role.ADMIN, Role.AUDITOR, Role.SERVICE})
 
 
 def test_without_sign_in_everyone_gets_every_check(web: Web) -> None:
-    assert set(web.client().get("/readyz").json) == {"ready", "checks"}
+    assert set(web.client().get("/readyz").get_json()) == {"ready", "checks"}
 
 
 def test_checks_run_once_a_second_for_anonymous_probes() -> None:
-    moments, runs = iter([0.0, 0.5, 1.1, 1.2]), []
+    moments = iter([0.0, 0.5, 1.1, 1.2])
+    runs: list[None] = []
 
     def check() -> bool:
         runs.append(None)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import io
 import re
 import threading
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from werkzeug.datastructures import MultiDict
@@ -19,9 +21,8 @@ from tests.support.webapp_doubles import noise_png
 from tests.unit.webapp.conftest import Web
 from tests.unit.webapp.upload.test_uploads import jpeg, zipped
 from webapp.http.errors import UnfitInputError
-from webapp.ports import LeftOutFiles
+from webapp.ports import LeftOutFiles, UploadAnalysis
 from webapp.services import registry
-from webapp.upload import predictions as views
 
 DICOM = bytes(128) + b"DICM" + bytes(200)
 HTML = {"Accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"}
@@ -42,7 +43,7 @@ def record_count(web: Web) -> int:
 
 def test_a_slice_is_answered_as_documented(web: Web) -> None:
     response = post(web, noise_png(), age="61")
-    answer = response.json
+    answer = response.get_json()
     assert response.status_code == 200
     assert list(answer) == [
         *("id", "class", "confidence", "confidence_percent", "displayed", "displayed_basis", "interval"),
@@ -69,7 +70,7 @@ def test_both_names_of_the_field_work(web: Web, field: str) -> None:
 
 
 def test_the_answer_is_on_record_before_it_is_given(web: Web) -> None:
-    answer = post(web, noise_png(), age="61", symptoms="cough").json
+    answer = post(web, noise_png(), age="61", symptoms="cough").get_json()
     with web.database.read() as session:
         record = predictions.prediction_record(session, answer["id"])
         event = audit.recent(session, limit=1)[0].event
@@ -84,7 +85,7 @@ def test_no_record_means_no_answer(web: Web, monkeypatch: pytest.MonkeyPatch) ->
     def fail(*_: object, **__: object) -> None:
         raise DatabaseUnavailableError
 
-    monkeypatch.setattr(views.records, "record_prediction", fail)
+    monkeypatch.setattr("webapp.upload.predictions.records.record_prediction", fail)
     response = post(web, noise_png())
     assert response.status_code == 503
     assert "confidence" not in response.text
@@ -92,7 +93,7 @@ def test_no_record_means_no_answer(web: Web, monkeypatch: pytest.MonkeyPatch) ->
 
 def test_input_outside_the_domain_has_no_class_and_a_raw_answer_apart(web: Web) -> None:
     web.predictor.in_domain = False
-    answer = post(web, noise_png()).json
+    answer = post(web, noise_png()).get_json()
     assert answer["class"] is None
     assert answer["confidence"] == {}
     assert answer["confidence_percent"] == {}
@@ -107,7 +108,7 @@ def test_the_page_shows_a_raw_answer_only_behind_its_warning(web: Web) -> None:
     web.predictor.in_domain = False
     page = post(web, noise_png(), headers=HTML).text
     assert "No answer for this image" in page
-    details = re.search(r"<details[^>]*data-unvalidated.*?</details>", page, re.S)[0]
+    (details,) = re.findall(r"<details[^>]*data-unvalidated.*?</details>", page, re.S)
     assert "Not validated" in details
     assert details.index("Not validated") < details.index("Malignant")
     assert "87.7" not in page
@@ -117,14 +118,14 @@ def test_the_page_shows_a_raw_answer_only_behind_its_warning(web: Web) -> None:
 
 
 def test_a_dicom_instance_with_a_place_is_answered_for_it(web: Web) -> None:
-    answer = post(web, DICOM, row="120", column="88.5").json
+    answer = post(web, DICOM, row="120", column="88.5").get_json()
     assert (answer["input"]["kind"], answer["class"]) == ("nodule", "malignant")
     assert web.predictor.calls == [(len(DICOM), 120.0, 88.5)]
     assert answer["explanation_url"] is None
 
 
 def test_a_dicom_instance_without_a_place_says_how_to_ask(web: Web) -> None:
-    answer = post(web, DICOM).json
+    answer = post(web, DICOM).get_json()
     assert (answer["class"], answer["input"]["kind"], answer["input"]["in_domain"]) == (None, "dicom", False)
     assert "row and column" in answer["input"]["reasons"][0]
     assert "unvalidated" not in answer
@@ -143,9 +144,9 @@ def test_a_dicom_instance_without_a_place_says_how_to_ask(web: Web) -> None:
         ("an age of 200", noise_png(), {"age": "200"}, 422, "invalid_field"),
     ],
 )
-def test_refusals(web: Web, what: str, content: bytes, fields: dict[str, str], status: int, code: str) -> None:
+def test_refusals(web: Web, what: str, content: bytes, fields: dict[str, Any], status: int, code: str) -> None:
     response = post(web, content, **fields)
-    error = response.json["error"]
+    error = response.get_json()["error"]
     assert (response.status_code, error["code"]) == (status, code), what
     assert error["message"]
     assert re.fullmatch("[0-9a-f]{12}", error["reference"])
@@ -159,7 +160,7 @@ def test_a_request_without_a_file_is_refused(web: Web) -> None:
         web.client().post("/predict", json={"image": "x"}),
         web.client().post("/predict", data=b"--x\r\ngarbage", content_type="multipart/form-data; boundary=x"),
     ):
-        assert (response.status_code, response.json["error"]["code"]) == (400, "no_image")
+        assert (response.status_code, response.get_json()["error"]["code"]) == (400, "no_image")
 
 
 SLICE, OTHER = noise_png(), noise_png(200, 200)
@@ -182,7 +183,7 @@ def test_several_files_in_one_upload_are_refused(
     fields = [*first.items(), *more]
     files = MultiDict([(name, (io.BytesIO(content), f"{number}")) for number, (name, content) in enumerate(fields)])
     response = web.client().post(path, data=files)
-    assert (response.status_code, response.json["error"]["code"]) == (422, "several_files"), what
+    assert (response.status_code, response.get_json()["error"]["code"]) == (422, "several_files"), what
     assert record_count(web) == 0
     assert web.intake.taken == []
 
@@ -198,14 +199,14 @@ def test_an_empty_second_file_field_of_a_form_is_no_file(web: Web) -> None:
 def test_a_field_that_is_given_twice_is_refused(web: Web, name: str) -> None:
     fields = MultiDict([(name, "1"), (name, "2"), ("image", (io.BytesIO(DICOM), "x"))])
     response = web.client().post("/predict", data=fields)
-    assert (response.status_code, response.json["error"]["code"]) == (422, "invalid_field")
-    assert name in response.json["error"]["message"]
+    assert (response.status_code, response.get_json()["error"]["code"]) == (422, "invalid_field")
+    assert name in response.get_json()["error"]["message"]
 
 
-def test_a_single_image_is_bounded_apart_from_archives(make_web) -> None:
+def test_a_single_image_is_bounded_apart_from_archives(make_web: Callable[..., Web]) -> None:
     web = make_web(max_image_bytes=1000)
     response = post(web, DICOM + bytes(1000))
-    assert (response.status_code, response.json["error"]["code"]) == (413, "image_too_large")
+    assert (response.status_code, response.get_json()["error"]["code"]) == (413, "image_too_large")
 
 
 @pytest.mark.parametrize("filling", [b"\0", b"\r\n", b"--x", b"\r\n--"])
@@ -226,21 +227,21 @@ def test_large_files_arrive_whole_whatever_they_hold(web: Web, filling: bytes) -
 def test_the_predictor_s_own_refusal_is_passed_on(web: Web) -> None:
     web.predictor.fails = UnfitInputError(413, "too_many_frames", "One frame, please.")
     response = post(web, DICOM)
-    assert (response.status_code, response.json["error"]["code"]) == (413, "too_many_frames")
+    assert (response.status_code, response.get_json()["error"]["code"]) == (413, "too_many_frames")
 
 
 def test_a_failing_predictor_reveals_nothing_of_itself(web: Web, capsys: pytest.CaptureFixture[str]) -> None:
     web.predictor.fails = RuntimeError("CANARY^PHI in /secret/path")
     response = post(web, noise_png(), symptoms="CANARY cough")
     assert response.status_code == 500
-    assert response.json["error"]["code"] == "internal_error"
+    assert response.get_json()["error"]["code"] == "internal_error"
     written = response.text + "".join(capsys.readouterr())
     assert "CANARY" not in written
     assert "secret" not in written
-    assert response.json["error"]["reference"] in written
+    assert response.get_json()["error"]["reference"] in written
 
 
-def test_too_many_uploads_get_a_retry_time(make_web) -> None:
+def test_too_many_uploads_get_a_retry_time(make_web: Callable[..., Web]) -> None:
     web = make_web(predictions_per_minute=2)
     codes = [post(web, noise_png()).status_code for _ in range(3)]
     assert codes == [200, 200, 429]
@@ -248,13 +249,13 @@ def test_too_many_uploads_get_a_retry_time(make_web) -> None:
     assert int(response.headers["Retry-After"]) >= 1
 
 
-def test_busy_slots_give_a_retry_time(make_web, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_busy_slots_give_a_retry_time(make_web: Callable[..., Web], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(registry, "WAIT_FOR_SLOT_S", 0.01)
     web = make_web(threads=2)
     answering, release = threading.Event(), threading.Event()
     real = web.predictor.predict_upload
 
-    def slow(content: bytes, *, row: float | None, column: float | None):
+    def slow(content: bytes, *, row: float | None, column: float | None) -> UploadAnalysis:
         answering.set()
         release.wait(60)
         return real(content, row=row, column=column)
@@ -292,7 +293,7 @@ def test_a_browser_gets_the_result_page(web: Web) -> None:
 def test_a_set_of_both_classes_reads_cannot_tell(web: Web, monkeypatch: pytest.MonkeyPatch) -> None:
     real = web.predictor.predict_upload
 
-    def both(content: bytes, *, row: float | None, column: float | None):
+    def both(content: bytes, *, row: float | None, column: float | None) -> UploadAnalysis:
         analysis = real(content, row=row, column=column)
         return replace(analysis, answer=replace(analysis.answer, prediction_set=("benign", "malignant")))
 
@@ -317,15 +318,15 @@ def test_the_caller_chooses_page_or_json(web: Web, accept: str, mimetype: str) -
 
 
 def test_an_earlier_answer_can_be_seen_again(web: Web) -> None:
-    answer = post(web, noise_png(), age="61").json
+    answer = post(web, noise_png(), age="61").get_json()
     again = web.client().get(f"/predictions/{answer['id']}")
     assert again.json == answer
     page = web.client().get(f"/predictions/{answer['id']}", headers=HTML).text
     assert "61 years" in page
 
 
-def test_the_pictures_are_there_after_a_restart(make_web) -> None:
-    answer = post(make_web(), noise_png()).json
+def test_the_pictures_are_there_after_a_restart(make_web: Callable[..., Web]) -> None:
+    answer = post(make_web(), noise_png()).get_json()
     response = make_web().client().get(answer["explanation_url"])
     assert (response.status_code, response.mimetype) == (200, "image/png")
     assert response.data.startswith(b"\x89PNG")
@@ -370,7 +371,7 @@ def test_what_a_zip_holds_besides_ct_is_named(web: Web) -> None:
         LeftOutFiles("not_dicom", 3, "3 files that are not DICOM"),
     )
     content = zipped({"a.dcm": DICOM})
-    answer = post(web, content).json
+    answer = post(web, content).get_json()
     assert answer["message"] == (
         "12 CT images accepted, 2 of them already stored; left out: 1 structured report, 3 files that are not DICOM."
     )
@@ -382,7 +383,7 @@ def test_what_a_zip_holds_besides_ct_is_named(web: Web) -> None:
 def test_a_zip_that_intake_refuses_is_refused(web: Web) -> None:
     web.intake.fails = UnfitInputError(422, "mixed_studies", "The archive mixes several studies.")
     response = post(web, zipped({"a.dcm": DICOM}))
-    assert (response.status_code, response.json["error"]["code"]) == (422, "mixed_studies")
+    assert (response.status_code, response.get_json()["error"]["code"]) == (422, "mixed_studies")
 
 
 def test_predictions_are_counted(web: Web) -> None:
@@ -391,7 +392,7 @@ def test_predictions_are_counted(web: Web) -> None:
     metrics = web.client().get("/metrics").text
     assert 'lungnode_predictions_total{answered="yes",kind="slice"} 1.0' in metrics
     assert 'lungnode_upload_refusals_total{code="unsupported_type"} 1.0' in metrics
-    assert web.client().get("/model_status").json["predictions_served"] == 1
+    assert web.client().get("/model_status").get_json()["predictions_served"] == 1
 
 
 def test_a_dicom_instance_is_rendered_and_not_stored(web: Web) -> None:
@@ -405,10 +406,10 @@ def test_a_dicom_instance_is_rendered_and_not_stored(web: Web) -> None:
 
 def test_only_dicom_is_rendered(web: Web) -> None:
     refused = web.client().post("/predict/preview", data={"image": (io.BytesIO(noise_png()), "x")})
-    assert (refused.status_code, refused.json["error"]["code"]) == (415, "not_dicom")
+    assert (refused.status_code, refused.get_json()["error"]["code"]) == (415, "not_dicom")
     web.predictor.fails = UnfitInputError(422, "no_image", "The DICOM instance holds no image.")
     refused = web.client().post("/predict/preview", data={"image": (io.BytesIO(DICOM), "x")})
-    assert (refused.status_code, refused.json["error"]["code"]) == (422, "no_image")
+    assert (refused.status_code, refused.get_json()["error"]["code"]) == (422, "no_image")
 
 
 @pytest.mark.parametrize("kind", ["archive", "large picture"])
@@ -425,6 +426,6 @@ def test_uploads_that_take_much_are_refused_while_others_are_taken(web: Web, kin
             stack.callback(slots._queue.release)
         response = post(web, content)
         assert post(web, noise_png()).status_code == 200
-    assert (response.status_code, response.json["error"]["code"]) == (503, "busy")
+    assert (response.status_code, response.get_json()["error"]["code"]) == (503, "busy")
     assert int(response.headers["Retry-After"]) == 20
     assert post(web, content).status_code in (200, 202)

@@ -130,7 +130,7 @@ def test_sixteen_million_pixels_pass() -> None:
     uploads.check_image(UploadKind.PNG, png(4096, 4096))
 
 
-def status_of(check: Callable[..., None], *arguments: object) -> int:
+def status_of(check: Callable[..., object], *arguments: object) -> int:
     try:
         check(*arguments)
     except UnfitInputError as refused:
