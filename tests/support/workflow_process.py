@@ -1,17 +1,14 @@
-"""A worker without its process tree: durable queue, attempts and loop over a database that the test filled.
-
-``python -m tests.support.workflow_process JSON`` runs until it is killed; says ``ready`` once it works.
-"""
+"""A worker without its process tree: durable queue, attempts and loop over a database that the test filled."""
 
 from __future__ import annotations
 
-import json
-import sys
+import os
 import threading
 import time
 from collections.abc import Callable
 from functools import partial
 from itertools import count
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 from db.database import Database
@@ -44,8 +41,10 @@ def result_maker(folder: Path, trouble: str) -> Callable[[str], None]:
     return make
 
 
-def main(options: dict[str, object]) -> None:
-    """Work as the worker does, with an analyzer that needs no weights."""
+def main(options: dict[str, object], log: Path, ready: Connection) -> None:
+    """Work as the worker does until killed, with an analyzer that needs no weights; send to ``ready`` once it works."""
+    with log.open("a") as file:
+        os.dup2(file.fileno(), 2)
     configure_logging("info", "json")
     folder = Path(str(options["folder"]))
     database = Database(str(options["url"]), AUDIT_KEY)
@@ -74,9 +73,6 @@ def main(options: dict[str, object]) -> None:
     )
     stop = threading.Event()
     PeriodicTask("worker:beat", 0.2, monitor.beat).start(stop)
-    print("ready", flush=True)
+    ready.send(None)
+    ready.close()
     worker.run(stop)
-
-
-if __name__ == "__main__":
-    main(json.loads(sys.argv[1]))
