@@ -53,8 +53,11 @@ def names_of(tree: ast.Module) -> set[str]:
     return names
 
 
-def is_text(node: ast.AST) -> bool:
-    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+def text_of(node: ast.AST) -> ast.Constant | None:
+    """Return the text that is a statement by itself."""
+    if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
+        return node.value
+    return None
 
 
 def docstrings(tree: ast.Module) -> Iterator[str]:
@@ -65,13 +68,14 @@ def docstrings(tree: ast.Module) -> Iterator[str]:
             continue
         is_owner = isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
         for before, statement in zip([None, *body], body, strict=False):
-            if is_text(statement) and (isinstance(before, ast.Assign | ast.AnnAssign) or (before is None and is_owner)):
-                yield statement.value.value.strip()
+            text = text_of(statement)
+            if text and (isinstance(before, ast.Assign | ast.AnnAssign) or (before is None and is_owner)):
+                yield str(text.value).strip()
 
 
 def messages(tree: ast.Module) -> Iterator[str]:
     """Strings of a module that are not docstrings: texts of errors and commands, events of the log."""
-    documented = {id(node.value) for node in ast.walk(tree) if is_text(node)}
+    documented = {id(text) for node in ast.walk(tree) if (text := text_of(node))}
     for node in ast.walk(tree):
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in documented:
             yield node.value
@@ -136,11 +140,11 @@ def test_the_pages_modules_use_the_field_s_words() -> None:
     offending = []
     for path, token in typescript():
         if token.startswith(("//", "/*")):
-            is_wrong = BANNED.search(token) or QUESTION.search(token.strip("/* \n"))
+            is_wrong = bool(BANNED.search(token) or QUESTION.search(token.strip("/* \n")))
         elif token[0] in "`\"'":
-            is_wrong = BANNED_TEXT.search(token)
+            is_wrong = bool(BANNED_TEXT.search(token))
         else:
-            is_wrong = BANNED.search(token) or token in VAGUE
+            is_wrong = bool(BANNED.search(token)) or token in VAGUE
         if is_wrong:
             offending.append(f"{path}: {token}")
     assert not offending, "\n".join(offending)
