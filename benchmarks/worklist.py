@@ -31,7 +31,7 @@ from db.engine import schema
 from db.engine.session import new_id
 from db.intake.ingest import search_text
 from db.tables.arrivals import PatientRow, StudyRow
-from webapp import create_app
+from webapp.assembly import create_app
 from webapp.options import WebOptions
 
 BATCH = 2000

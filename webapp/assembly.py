@@ -62,7 +62,7 @@ BLUEPRINTS = (
 )
 
 
-def assemble(
+def create_app(
     *,
     database: Database,
     predictor: Predictor,
@@ -70,9 +70,27 @@ def assemble(
     files: StoredFiles,
     intake: StudyIntake,
     options: WebOptions,
-    pictures: SharedFiles | None,
+    pictures: SharedFiles | None = None,
 ) -> Flask:
-    """Create the app; see ``webapp.create_app``."""
+    """Create the Flask app. It opens no socket, starts no thread and reads no environment.
+
+    Parameters
+    ----------
+    database
+        The database, migrated to the latest schema.
+    predictor
+        Answers uploads and clicks.
+    images
+        Slices of stored studies in anatomical order, with their geometry.
+    files
+        Stored instances as bytes, for DICOMweb.
+    intake
+        Stores uploaded DICOM instances and zips.
+    options
+        Everything else; ``upload_images_root`` is created if missing.
+    pictures
+        Shared storage of upload images for web processes on other hosts; its folder contains ``upload_images_root``.
+    """
     app = Flask("webapp", static_folder="static", template_folder="templates")
     app.config.update(
         MAX_CONTENT_LENGTH=options.max_upload_bytes,

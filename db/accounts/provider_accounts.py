@@ -10,8 +10,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from db.accounts.names import PROVIDER_PREFIX
-from db.domain.errors import UnknownRecordError
-from db.engine.session import insert_once, now
+from db.engine.session import insert_once, now, required
 from db.tables.accounts import ProviderAccountRow
 
 
@@ -54,12 +53,6 @@ def record_provider_account(session: Session, issuer: str, subject: str, display
     return _account(row)
 
 
-def provider_account(session: Session, account_id: str) -> ProviderAccount | None:
-    """Return the account of that id, or None."""
-    row = session.get(ProviderAccountRow, account_id)
-    return _account(row) if row else None
-
-
 def provider_row(session: Session, actor: str) -> ProviderAccountRow:
     """Return the locked row of an actor (internal to this package).
 
@@ -69,10 +62,7 @@ def provider_row(session: Session, actor: str) -> ProviderAccountRow:
         If no account of that id ever signed in.
     """
     account_id = actor.removeprefix(PROVIDER_PREFIX)
-    row = session.get(ProviderAccountRow, account_id, populate_existing=True, with_for_update=True)
-    if row is None:
-        raise UnknownRecordError("user")
-    return row
+    return required(session.get(ProviderAccountRow, account_id, populate_existing=True, with_for_update=True), "user")
 
 
 def display_names(session: Session, actors: Iterable[str]) -> dict[str, str]:

@@ -13,8 +13,8 @@ from db.accounts.names import ADMINISTRATOR, account_name, name_key
 from db.audit import trail as audit
 from db.domain.accounts import Role, TokenRecord
 from db.domain.audit import AuditEvent
-from db.domain.errors import NameTakenError, UnknownRecordError
-from db.engine.session import insert_once, new_id, now
+from db.domain.errors import NameTakenError
+from db.engine.session import insert_once, new_id, now, required
 from db.tables.accounts import TokenRow, UserRow
 
 TOKEN_PREFIX = "lnt_"  # noqa: S105 (marks a token as ours for secret scanners; not itself a secret)
@@ -27,7 +27,6 @@ def create_token(
     *,
     expires_at: datetime | None = None,
     owner: str | None = None,
-    actor: str = ADMINISTRATOR,
 ) -> tuple[str, TokenRecord]:
     """Create a token; return its plain text, which is not stored, and its record.
 
@@ -52,7 +51,7 @@ def create_token(
         "name": account_name(name),
         "role": Role(role),
         "sha256": _digest(plain),
-        "created_by": actor,
+        "created_by": ADMINISTRATOR,
         "created_at": now(session),
         "expires_at": expires_at,
         "revoked_at": None,
@@ -60,7 +59,7 @@ def create_token(
     }
     if not insert_once(session, TokenRow, values):
         raise NameTakenError("token")
-    audit.append(session, AuditEvent("token:created", actor, token_id, details={"role": Role(role).value}))
+    audit.append(session, AuditEvent("token:created", ADMINISTRATOR, token_id, details={"role": Role(role).value}))
     return plain, _token(session.get_one(TokenRow, token_id))
 
 
@@ -76,7 +75,7 @@ def check_token(session: Session, plain: str) -> TokenRecord | None:
     return _token(row)
 
 
-def revoke_token(session: Session, name: str, *, actor: str = ADMINISTRATOR) -> TokenRecord:
+def revoke_token(session: Session, name: str) -> TokenRecord:
     """Revoke a token; no change if it is revoked already.
 
     Raises
@@ -84,18 +83,18 @@ def revoke_token(session: Session, name: str, *, actor: str = ADMINISTRATOR) -> 
     UnknownRecordError
         If the token does not exist.
     """
-    row = session.scalars(select(TokenRow).where(TokenRow.name == name).with_for_update()).one_or_none()
-    if row is None:
-        raise UnknownRecordError("token")
-    _revoke(session, row, actor)
+    row = required(
+        session.scalars(select(TokenRow).where(TokenRow.name == name).with_for_update()).one_or_none(), "token"
+    )
+    _revoke(session, row)
     return _token(row)
 
 
-def revoke_tokens_of(session: Session, owner_id: str, *, actor: str) -> None:
+def revoke_tokens_of(session: Session, owner_id: str) -> None:
     """Revoke every token that a user is responsible for."""
     statement = select(TokenRow).where(TokenRow.owner_id == owner_id).with_for_update()
     for row in session.scalars(statement).all():
-        _revoke(session, row, actor)
+        _revoke(session, row)
 
 
 def tokens(session: Session) -> tuple[TokenRecord, ...]:
@@ -103,19 +102,16 @@ def tokens(session: Session) -> tuple[TokenRecord, ...]:
     return tuple(_token(row) for row in session.scalars(select(TokenRow).order_by(TokenRow.name)))
 
 
-def _revoke(session: Session, row: TokenRow, actor: str) -> None:
+def _revoke(session: Session, row: TokenRow) -> None:
     if row.revoked_at is not None:
         return
     row.revoked_at = now(session)
     session.flush()
-    audit.append(session, AuditEvent("token:revoked", actor, row.id))
+    audit.append(session, AuditEvent("token:revoked", ADMINISTRATOR, row.id))
 
 
 def _owner_id(session: Session, owner: str) -> str:
-    owner_id = session.scalar(select(UserRow.id).where(UserRow.name_key == name_key(owner)))
-    if owner_id is None:
-        raise UnknownRecordError("user")
-    return owner_id
+    return required(session.scalar(select(UserRow.id).where(UserRow.name_key == name_key(owner))), "user")
 
 
 def _is_active(session: Session, user_id: str) -> bool:

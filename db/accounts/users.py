@@ -21,8 +21,8 @@ from db.accounts.tokens import revoke_tokens_of
 from db.audit import trail as audit
 from db.domain.accounts import Role, UserRecord
 from db.domain.audit import AuditEvent
-from db.domain.errors import NameTakenError, SignInDelayedError, UnknownRecordError
-from db.engine.session import insert_once, new_id, now
+from db.domain.errors import NameTakenError, SignInDelayedError
+from db.engine.session import insert_once, new_id, now, required
 from db.tables.accounts import ProviderAccountRow, UserRow
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ class _Challenge:
     password_hash: str
 
 
-def add_user(session: Session, name: str, password: str, role: Role, *, actor: str = ADMINISTRATOR) -> UserRecord:
+def add_user(session: Session, name: str, password: str, role: Role) -> UserRecord:
     """Add a user.
 
     Raises
@@ -64,11 +64,11 @@ def add_user(session: Session, name: str, password: str, role: Role, *, actor: s
     }
     if not insert_once(session, UserRow, values):
         raise NameTakenError("user")
-    audit.append(session, AuditEvent("user:added", actor, user_id, details={"role": Role(role).value}))
+    audit.append(session, AuditEvent("user:added", ADMINISTRATOR, user_id, details={"role": Role(role).value}))
     return _user(session.get_one(UserRow, user_id))
 
 
-def change_password(session: Session, name: str, password: str, *, actor: str = ADMINISTRATOR) -> UserRecord:
+def change_password(session: Session, name: str, password: str) -> UserRecord:
     """Change a password; ends the user's sessions and revokes the user's tokens.
 
     Raises
@@ -80,11 +80,11 @@ def change_password(session: Session, name: str, password: str, *, actor: str = 
     """
     row = _user_row(session, name)
     row.password_hash, row.password_changed_at = hashed(checked_password(password)), now(session)
-    _end_access(session, row, "user:password_changed", actor)
+    _end_access(session, row, "user:password_changed")
     return _user(row)
 
 
-def set_role(session: Session, name: str, role: Role, *, actor: str = ADMINISTRATOR) -> UserRecord:
+def set_role(session: Session, name: str, role: Role) -> UserRecord:
     """Change a role; ends the user's sessions and revokes the user's tokens.
 
     Raises
@@ -94,11 +94,11 @@ def set_role(session: Session, name: str, role: Role, *, actor: str = ADMINISTRA
     """
     row = _user_row(session, name)
     row.role = Role(role)
-    _end_access(session, row, "user:role_changed", actor, role=row.role.value)
+    _end_access(session, row, "user:role_changed", role=row.role.value)
     return _user(row)
 
 
-def set_disabled(session: Session, name: str, *, disabled: bool, actor: str = ADMINISTRATOR) -> None:
+def set_disabled(session: Session, name: str, *, disabled: bool) -> None:
     """Disable or enable an account; ends its sessions and revokes its tokens.
 
     Parameters
@@ -113,10 +113,10 @@ def set_disabled(session: Session, name: str, *, disabled: bool, actor: str = AD
     """
     row = _account_row(session, name)
     row.is_disabled = disabled
-    _end_access(session, row, "user:disabled" if disabled else "user:enabled", actor)
+    _end_access(session, row, "user:disabled" if disabled else "user:enabled")
 
 
-def end_sessions(session: Session, name: str, *, actor: str = ADMINISTRATOR) -> None:
+def end_sessions(session: Session, name: str) -> None:
     """End all sessions of an account and revoke its tokens.
 
     Parameters
@@ -129,7 +129,7 @@ def end_sessions(session: Session, name: str, *, actor: str = ADMINISTRATOR) -> 
     UnknownRecordError
         If the account does not exist.
     """
-    _end_access(session, _account_row(session, name), "user:signed_out_everywhere", actor)
+    _end_access(session, _account_row(session, name), "user:signed_out_everywhere")
 
 
 def user_record(session: Session, *, name: str | None = None, id: str | None = None) -> UserRecord | None:  # noqa: A002
@@ -221,15 +221,13 @@ def _from(address: str) -> dict[str, object]:
     return {"address": address} if address else {}
 
 
-def _end_access(
-    session: Session, row: UserRow | ProviderAccountRow, action: str, actor: str, **details: object
-) -> None:
+def _end_access(session: Session, row: UserRow | ProviderAccountRow, action: str, **details: object) -> None:
     """End sessions and tokens; the new epoch also invalidates a session that a concurrent sign-in opens."""
     row.access_epoch += 1
     session.flush()
     ended = web_sessions.close_sessions_of(session, row.id)
-    audit.append(session, AuditEvent(action, actor, row.id, details={**details, "sessions_ended": ended}))
-    revoke_tokens_of(session, row.id, actor=actor)
+    audit.append(session, AuditEvent(action, ADMINISTRATOR, row.id, details={**details, "sessions_ended": ended}))
+    revoke_tokens_of(session, row.id)
 
 
 def _account_row(session: Session, name: str) -> UserRow | ProviderAccountRow:
@@ -238,10 +236,7 @@ def _account_row(session: Session, name: str) -> UserRow | ProviderAccountRow:
 
 def _user_row(session: Session, name: str) -> UserRow:
     statement = select(UserRow).where(UserRow.name_key == name_key(name)).with_for_update()
-    row = session.scalars(statement.execution_options(populate_existing=True)).one_or_none()
-    if row is None:
-        raise UnknownRecordError("user")
-    return row
+    return required(session.scalars(statement.execution_options(populate_existing=True)).one_or_none(), "user")
 
 
 def _user(row: UserRow) -> UserRecord:

@@ -13,11 +13,10 @@ from db.analyses.scanners import Scanner, scanner_of
 from db.audit import trail as audit
 from db.domain.analyses import AnalysisOutcome, AnalysisRecord, AnalysisStatus
 from db.domain.audit import AuditEvent
-from db.domain.errors import UnknownRecordError
 from db.domain.models import ModelIdentity
 from db.domain.reasons import SCANNER_HELD, Reason
 from db.domain.studies import InstanceRecord, StudyState
-from db.engine.session import checked_json, new_id, now, record_of
+from db.engine.session import checked_json, new_id, now, record_of, required
 from db.studies.instances import input_digest, series_instances
 from db.studies.lifecycle import UNFINISHED, locked_study, refresh_study, study_id_of, unique
 from db.tables.analyses import AnalysisRow
@@ -128,9 +127,7 @@ def analysis_instances(session: Session, analysis_id: str) -> tuple[InstanceReco
     UnknownRecordError
         If the analysis does not exist.
     """
-    row = session.get(AnalysisRow, analysis_id)
-    if row is None:
-        raise UnknownRecordError("analysis")
+    row = required(session.get(AnalysisRow, analysis_id), "analysis")
     return series_instances(session, row.series_id, first=row.instance_count)
 
 
@@ -216,18 +213,18 @@ def fail_analysis(session: Session, analysis_id: str, reason: Reason) -> bool:
 
 
 def _locked_series(session: Session, series_id: str) -> tuple[StudyRow, SeriesRow]:
-    study_id = session.scalars(select(SeriesRow.study_id).where(SeriesRow.id == series_id)).one_or_none()
-    if study_id is None:
-        raise UnknownRecordError("series")
+    study_id = required(
+        session.scalars(select(SeriesRow.study_id).where(SeriesRow.id == series_id)).one_or_none(), "series"
+    )
     study = locked_study(session, study_id)
     return study, session.get_one(SeriesRow, series_id, populate_existing=True)
 
 
 def _locked(session: Session, analysis_id: str) -> tuple[AnalysisRow, SeriesRow, StudyRow]:
     """Read the analysis after taking its study's lock."""
-    series_id = session.scalars(select(AnalysisRow.series_id).where(AnalysisRow.id == analysis_id)).one_or_none()
-    if series_id is None:
-        raise UnknownRecordError("analysis")
+    series_id = required(
+        session.scalars(select(AnalysisRow.series_id).where(AnalysisRow.id == analysis_id)).one_or_none(), "analysis"
+    )
     study, series = _locked_series(session, series_id)
     return session.get_one(AnalysisRow, analysis_id, populate_existing=True), series, study
 

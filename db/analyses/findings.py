@@ -13,11 +13,11 @@ from db.analyses.readings import was_read_first
 from db.analyses.scanners import Scanner
 from db.audit import trail as audit
 from db.domain.audit import AuditEvent
-from db.domain.errors import InvalidRecordError, NotYoursError, UnknownRecordError
+from db.domain.errors import InvalidRecordError, NotYoursError
 from db.domain.findings import AssessmentRecord, FindingOrigin, FindingRecord, NewFinding, Verdict
 from db.domain.models import ModelIdentity
 from db.domain.reasons import SCANNER_HELD
-from db.engine.session import check_finite, check_share, checked_json, free_text, new_id, now, record_of
+from db.engine.session import check_finite, check_share, checked_json, free_text, new_id, now, record_of, required
 from db.studies.lifecycle import is_for_readers, locked_study, refresh_study, shown_findings
 from db.tables.analyses import AnalysisRow, FindingRow
 from db.tables.arrivals import InstanceRow, SeriesRow, StudyRow
@@ -66,9 +66,7 @@ def add_reader_finding(
     """
     statement = select(SeriesRow, StudyRow).join(StudyRow, SeriesRow.study_id == StudyRow.id)
     statement = statement.where(SeriesRow.series_instance_uid == series_uid, StudyRow.study_instance_uid == study_uid)
-    row_pair = session.execute(statement).one_or_none()
-    if row_pair is None:
-        raise UnknownRecordError("series")
+    row_pair = required(session.execute(statement).one_or_none(), "series")
     series = row_pair[0]
     study = locked_study(session, series.study_id)
     if SCANNER_HELD in series.reasons or (scanner is not None and is_in_quarantine(session, scanner)):
@@ -140,9 +138,7 @@ def withdraw_assessment(session: Session, finding_id: str, *, reader: str) -> No
     statement = select(AssessmentRow).where(
         AssessmentRow.finding_id == finding_id, AssessmentRow.withdrawn_at.is_(None)
     )
-    row = session.scalars(statement.order_by(AssessmentRow.number.desc()).limit(1)).one_or_none()
-    if row is None:
-        raise UnknownRecordError("verdict")
+    row = required(session.scalars(statement.order_by(AssessmentRow.number.desc()).limit(1)).one_or_none(), "verdict")
     if row.reader != reader:
         raise NotYoursError
     row.withdrawn_at = now(session)
@@ -161,9 +157,9 @@ def withdraw_finding(session: Session, finding_id: str, *, reader: str) -> None:
     NotYoursError
         If it is of the model or another reader.
     """
-    study_id = session.scalars(select(FindingRow.study_id).where(FindingRow.id == finding_id)).one_or_none()
-    if study_id is None:
-        raise UnknownRecordError("finding")
+    study_id = required(
+        session.scalars(select(FindingRow.study_id).where(FindingRow.id == finding_id)).one_or_none(), "finding"
+    )
     study, row = locked_study(session, study_id), _locked(session, finding_id)
     if row.origin is not FindingOrigin.READER or row.created_by != reader:
         raise NotYoursError
@@ -175,10 +171,7 @@ def withdraw_finding(session: Session, finding_id: str, *, reader: str) -> None:
 def _locked(session: Session, finding_id: str) -> FindingRow:
     statement = select(FindingRow).where(FindingRow.id == finding_id, FindingRow.withdrawn_at.is_(None))
     statement = statement.where(is_for_readers())
-    row = session.scalars(statement.with_for_update()).one_or_none()
-    if row is None:
-        raise UnknownRecordError("finding")
-    return row
+    return required(session.scalars(statement.with_for_update()).one_or_none(), "finding")
 
 
 def finding_record(session: Session, finding_id: str) -> FindingRecord | None:
@@ -285,10 +278,7 @@ def _instance_id(session: Session, series: SeriesRow, sop_instance_uid: str) -> 
     statement = select(InstanceRow.id).where(
         InstanceRow.sop_instance_uid == sop_instance_uid, InstanceRow.series_id == series.id
     )
-    instance_id = session.scalars(statement).one_or_none()
-    if instance_id is None:
-        raise UnknownRecordError("instance in this series")
-    return instance_id
+    return required(session.scalars(statement).one_or_none(), "instance in this series")
 
 
 def _records(session: Session, rows: Sequence[FindingRow]) -> tuple[FindingRecord, ...]:

@@ -14,7 +14,7 @@ from db.audit import trail as audit
 from db.domain.analyses import AnalysisStatus
 from db.domain.audit import AuditEvent
 from db.domain.errors import InvalidRecordError, UnknownRecordError
-from db.engine.session import free_text, lock_names, new_id, now, record_of
+from db.engine.session import free_text, lock_names, new_id, now, record_of, required
 from db.tables.analyses import AnalysisRow
 from db.tables.scanners import ScannerQuarantineRow
 
@@ -77,9 +77,7 @@ def release_scanner(session: Session, scanner: Scanner, reason: str, *, released
     """
     checked_reason = _checked_reason(reason)
     lock_names(session, f"quarantine:{scanner.key}")
-    row = _current(session, scanner)
-    if row is None:
-        raise UnknownRecordError("scanner in quarantine")
+    row = required(_current(session, scanner), "scanner in quarantine")
     row.release_reason, row.released_by, row.released_at = checked_reason, released_by, now(session)
     session.flush()
     audit.append(

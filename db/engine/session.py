@@ -15,7 +15,7 @@ from sqlalchemy import func, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import DeclarativeBase, Session
 
-from db.domain.errors import InvalidRecordError
+from db.domain.errors import InvalidRecordError, UnknownRecordError
 
 Record = TypeVar("Record")
 
@@ -110,6 +110,13 @@ def checked_json(field: str, values: Mapping[str, object]) -> dict[str, object]:
     except (TypeError, ValueError) as error:
         raise InvalidRecordError(field, "are not plain JSON values") from error
     return dict(values)
+
+
+def required(row: Record | None, kind: str) -> Record:
+    """Return a row, or raise ``UnknownRecordError`` if there is none."""
+    if row is None:
+        raise UnknownRecordError(kind)
+    return row
 
 
 def record_of(kind: type[Record], row: object, /, **others: Any) -> Record:

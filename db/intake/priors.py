@@ -9,12 +9,11 @@ from sqlalchemy.orm import Session
 
 from db.audit import trail as audit
 from db.domain.audit import AuditEvent
-from db.domain.errors import UnknownRecordError
 from db.domain.exchange import PriorSearch, PriorShortfall, PriorStatus, PriorStudy
 from db.domain.reasons import Reason
 from db.domain.studies import PatientAttributes, StudyState
 from db.engine.due_times import is_due
-from db.engine.session import free_text, insert_once, key_text, new_id, now, record_of
+from db.engine.session import free_text, insert_once, key_text, new_id, now, record_of, required
 from db.studies.lifecycle import locked_study, refresh_study
 from db.studies.patients import attributes
 from db.tables.analyses import AnalysisRow
@@ -86,9 +85,9 @@ def record_search(
     session: Session, study_id: str, pacs: str, status: PriorStatus, reason: str = "", retry_at: datetime | None = None
 ) -> None:
     """Record the outcome of a search; a pending one is retried at ``retry_at``."""
-    row = session.get(PriorSearchRow, (study_id, pacs), with_for_update=True, populate_existing=True)
-    if row is None:
-        raise UnknownRecordError("search")
+    row = required(
+        session.get(PriorSearchRow, (study_id, pacs), with_for_update=True, populate_existing=True), "search"
+    )
     row.status, row.reason, row.next_attempt_at = status, free_text(reason), retry_at
     row.attempts += 1
     row.updated_at = now(session)
@@ -148,9 +147,7 @@ def record_prior(
     retry_at: datetime | None = None,
 ) -> None:
     """Record the outcome of a retrieval; ``counts`` are the PACS's number of instances and the received one."""
-    row = session.get(PriorStudyRow, prior_id, with_for_update=True, populate_existing=True)
-    if row is None:
-        raise UnknownRecordError("earlier study")
+    row = required(session.get(PriorStudyRow, prior_id, with_for_update=True, populate_existing=True), "earlier study")
     row.status, row.reason, row.next_attempt_at = status, free_text(reason), retry_at
     row.expected_count, row.received_count = counts
     row.attempts += 1

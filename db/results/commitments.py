@@ -10,11 +10,10 @@ from sqlalchemy.orm import Session
 
 from db.audit import trail as audit
 from db.domain.audit import AuditEvent
-from db.domain.errors import UnknownRecordError
 from db.domain.exchange import CommitmentRecord, CommitmentStatus
 from db.domain.studies import InstanceRecord
 from db.engine.due_times import is_due
-from db.engine.session import free_text, insert_once, key_text, new_id, now, record_of
+from db.engine.session import free_text, insert_once, key_text, new_id, now, record_of, required
 from db.studies.instances import instance_of_row
 from db.tables.arrivals import InstanceRow
 from db.tables.exchange import CommitmentRow
@@ -102,11 +101,8 @@ def known_instances(session: Session, sop_instance_uids: Iterable[str]) -> dict[
 
 
 def _locked(session: Session, request_id: str) -> CommitmentRow:
-    statement = select(CommitmentRow).where(CommitmentRow.id == request_id).with_for_update()
-    row = session.scalars(statement.execution_options(populate_existing=True)).one_or_none()
-    if row is None:
-        raise UnknownRecordError("commitment request")
-    return row
+    row = session.get(CommitmentRow, request_id, with_for_update=True, populate_existing=True)
+    return required(row, "commitment request")
 
 
 def _record(row: CommitmentRow) -> CommitmentRecord:

@@ -11,9 +11,8 @@ from sqlalchemy.orm import Session
 from db.audit import trail as audit
 from db.domain.audit import AuditEvent
 from db.domain.deliveries import DeliveryRecord, DeliveryStatus
-from db.domain.errors import UnknownRecordError
 from db.engine.due_times import is_due
-from db.engine.session import free_text, insert_once, key_text, new_id, now, record_of
+from db.engine.session import free_text, insert_once, key_text, new_id, now, record_of, required
 from db.tables.analyses import AnalysisRow
 from db.tables.arrivals import SeriesRow
 from db.tables.exchange import DeliveryRow
@@ -40,8 +39,7 @@ def request_delivery(
     UnknownRecordError
         If the analysis does not exist.
     """
-    if session.get(AnalysisRow, analysis_id) is None:
-        raise UnknownRecordError("analysis")
+    required(session.get(AnalysisRow, analysis_id), "analysis")
     moment = now(session)
     values = {
         "id": new_id(),
@@ -113,11 +111,8 @@ def record_delivery(
 
 
 def _locked(session: Session, delivery_id: str) -> DeliveryRow:
-    statement = select(DeliveryRow).where(DeliveryRow.id == delivery_id).with_for_update()
-    row = session.scalars(statement.execution_options(populate_existing=True)).one_or_none()
-    if row is None:
-        raise UnknownRecordError("delivery")
-    return row
+    row = session.get(DeliveryRow, delivery_id, with_for_update=True, populate_existing=True)
+    return required(row, "delivery")
 
 
 def _audit(session: Session, row: DeliveryRow) -> None:

@@ -13,7 +13,7 @@ from db.domain.audit import AuditEvent
 from db.domain.errors import UnknownRecordError
 from db.domain.exchange import ResultFailure
 from db.domain.reasons import Reason
-from db.engine.session import free_text, new_id, now, record_of
+from db.engine.session import free_text, new_id, now, record_of, required
 from db.results.objects import RETRACTION, VERIFIED
 from db.tables.analyses import AnalysisRow
 from db.tables.arrivals import SeriesRow, StudyRow
@@ -33,8 +33,7 @@ def record_failure(session: Session, analysis_id: str, purpose: str, reason: str
     UnknownRecordError
         If the analysis does not exist.
     """
-    if session.get(AnalysisRow, analysis_id) is None:
-        raise UnknownRecordError("analysis")
+    required(session.get(AnalysisRow, analysis_id), "analysis")
     row, moment = _row(session, analysis_id, purpose), now(session)
     if row is None:
         row = ResultFailureRow(id=new_id(), analysis_id=analysis_id, purpose=purpose, attempts=0, created_at=moment)

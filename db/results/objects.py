@@ -12,12 +12,11 @@ from db.analyses import findings
 from db.audit import trail as audit
 from db.domain.analyses import AnalysisRecord, AnalysisStatus
 from db.domain.audit import AuditEvent
-from db.domain.errors import UnknownRecordError
 from db.domain.exchange import ResultObject, ResultRecord, RetractionCode, RetractionRecord
 from db.domain.findings import FindingRecord, Verdict
 from db.domain.reasons import SCANNER_HELD
 from db.domain.studies import StudyState
-from db.engine.session import free_text, insert_once, key_text, new_id, now, record_of
+from db.engine.session import free_text, insert_once, key_text, new_id, now, record_of, required
 from db.results import deliveries
 from db.tables.analyses import AnalysisRow, FindingRow
 from db.tables.arrivals import SeriesRow, StudyRow
@@ -50,9 +49,7 @@ def record_results(session: Session, analysis_id: str, results: Iterable[ResultO
         If the analysis does not exist.
     """
     statement = select(SeriesRow.study_id).join(AnalysisRow, AnalysisRow.series_id == SeriesRow.id)
-    study_id = session.scalars(statement.where(AnalysisRow.id == analysis_id)).one_or_none()
-    if study_id is None:
-        raise UnknownRecordError("analysis")
+    study_id = required(session.scalars(statement.where(AnalysisRow.id == analysis_id)).one_or_none(), "analysis")
     moment = now(session)
     for result in results:
         values = {
@@ -111,8 +108,7 @@ def retract(
     UnknownRecordError
         If the analysis does not exist.
     """
-    if session.get(AnalysisRow, analysis_id) is None:
-        raise UnknownRecordError("analysis")
+    required(session.get(AnalysisRow, analysis_id), "analysis")
     values = {
         "analysis_id": analysis_id,
         "code": code,

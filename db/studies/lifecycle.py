@@ -9,10 +9,10 @@ from sqlalchemy import ColumnElement, Select, exists, func, or_, select
 from sqlalchemy.orm import Session
 
 from db.domain.analyses import AnalysisStatus
-from db.domain.errors import UnknownRecordError
 from db.domain.findings import FindingOrigin, displayed_text
 from db.domain.reasons import SCANNER_HELD, Reason
 from db.domain.studies import StudyState
+from db.engine.session import required
 from db.tables.analyses import AnalysisRow, FindingRow
 from db.tables.arrivals import SeriesRow, StudyRow
 
@@ -58,21 +58,12 @@ def study_id_of(session: Session, study_instance_uid: str) -> str:
         If the study does not exist.
     """
     statement = select(StudyRow.id).where(StudyRow.study_instance_uid == study_instance_uid)
-    study_id = session.scalars(statement).one_or_none()
-    if study_id is None:
-        raise UnknownRecordError("study")
-    return study_id
+    return required(session.scalars(statement).one_or_none(), "study")
 
 
 def locked_study(session: Session, study_id: str) -> StudyRow:
     """Lock the study's row until the transaction ends; required before any change below a study."""
-    statement = (
-        select(StudyRow).where(StudyRow.id == study_id).with_for_update().execution_options(populate_existing=True)
-    )
-    row = session.scalars(statement).one_or_none()
-    if row is None:
-        raise UnknownRecordError("study")
-    return row
+    return required(session.get(StudyRow, study_id, with_for_update=True, populate_existing=True), "study")
 
 
 def is_for_readers() -> ColumnElement[bool]:

@@ -1,10 +1,9 @@
-"""Phantom as a DICOM series: one CT instance a slice, or one Enhanced CT instance of many frames."""
+"""Phantom as a DICOM series, one CT instance a slice."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from dicom_node.phantom.enhanced import enhanced_instance
 from dicom_node.phantom.spec import Phantom
 from dicom_node.phantom.writer import (
     SeriesIdentity,
@@ -21,7 +20,6 @@ def write_series(
     identity: SeriesIdentity | None = None,
     *,
     transfer_syntax: str = "explicit",
-    enhanced: bool = False,
 ) -> tuple[Path, ...]:
     """Write a phantom into ``folder``, and return the files, slices from feet to head.
 
@@ -29,15 +27,10 @@ def write_series(
     ----------
     transfer_syntax
         One of ``TRANSFER_SYNTAXES``.
-    enhanced
-        Write one Enhanced CT Image Storage instance instead of one instance a slice.
     """
     folder.mkdir(parents=True, exist_ok=True)
     who = (identity or SeriesIdentity()).resolved(repr(phantom.spec))
     layout = SeriesLayout(phantom.spacing_mm, phantom.origin_mm, kernel=phantom.spec.kernel.upper())
-    if enhanced:
-        ds = enhanced_instance(who, layout, phantom.volume_hu)
-        return (save_instance(ds, folder / "enhanced.dcm", transfer_syntax),)
     common = series_common(who, layout)
     return tuple(
         save_instance(slice_instance(common, layout, slice_hu, index), folder / f"{index:05d}.dcm", transfer_syntax)

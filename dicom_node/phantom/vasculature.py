@@ -63,10 +63,6 @@ class Tree:
     tubes: list[Tube]
     twigs: list[int]
 
-    def larger_than(self, radius_mm: float) -> list[Tube]:
-        """Return the tubes whose radius is at least this."""
-        return [tube for tube in self.tubes if tube.start_radius_mm >= radius_mm]
-
 
 @dataclass(frozen=True, slots=True)
 class GrowthRule:

@@ -98,7 +98,7 @@ class Web:
         from lungnode.adapters.archive_files import ArchiveFiles, SharedPictures
         from lungnode.adapters.stored_series import StoredSeries
         from lungnode.adapters.web_intake import WebIntake
-        from webapp import create_app
+        from webapp.assembly import create_app
 
         self._database = open_database(settings)
         secret_key = hmac.digest(self._database.audit_key, b"forms of the web", "sha256")

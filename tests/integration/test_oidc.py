@@ -26,7 +26,7 @@ from tests.support.factories import sqlite_database
 from tests.support.oidc_provider import CLIENT_ID, CLIENT_SECRET
 from tests.support.service import held_port
 from tests.support.webapp_doubles import CannedPredictor, FixedIntake, NoFiles, VolumeImages
-from webapp import create_app
+from webapp.assembly import create_app
 from webapp.http.server import make_server
 from webapp.options import OidcProvider, WebOptions
 

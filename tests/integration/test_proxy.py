@@ -20,7 +20,7 @@ from db.domain.accounts import Role
 from tests.support.factories import sqlite_database
 from tests.support.nginx import running_nginx
 from tests.support.webapp_doubles import CannedPredictor, FixedIntake, NoFiles, VolumeImages
-from webapp import create_app
+from webapp.assembly import create_app
 from webapp.http.server import make_server
 from webapp.options import WebOptions
 

@@ -29,7 +29,7 @@ from lungnode.adapters.archive_files import ArchiveFiles
 from lungnode.adapters.web_intake import WebIntake
 from tests.support.factories import CtSeries, SimpleNodule, answer_series, ct_series, index_series, sqlite_database
 from tests.support.webapp_doubles import CannedPredictor, VolumeImages, finding_at
-from webapp import create_app
+from webapp.assembly import create_app
 from webapp.http.server import make_server
 from webapp.options import WebOptions
 

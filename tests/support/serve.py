@@ -22,7 +22,7 @@ from lungnode.adapters.archive_files import ArchiveFiles
 from lungnode.adapters.stored_series import StoredSeries
 from tests.support.factories import SimpleNodule, add_ball, simple_chest
 from tests.support.webapp_doubles import CannedPredictor, FixedIntake, open_database
-from webapp import create_app
+from webapp.assembly import create_app
 from webapp.http.server import make_server
 from webapp.options import WebOptions
 from webapp.ports import Predictor

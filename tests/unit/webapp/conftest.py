@@ -25,8 +25,8 @@ from tests.support.webapp_doubles import (
     new_database,
     open_database,
 )
-from webapp import create_app
 from webapp.accounts.identity import SESSION_COOKIE
+from webapp.assembly import create_app
 from webapp.options import WebOptions
 from webapp.ports import StoredFiles
 

@@ -17,6 +17,7 @@ from dicom_node.phantom.nodules import NoSpaceForNoduleError
 from dicom_node.phantom.series import write_series
 from dicom_node.phantom.spec import Attachment, NoduleKind, NoduleSpec, Phantom, PhantomSpec
 from dicom_node.phantom.writer import SERIES_DESCRIPTION, TRANSFER_SYNTAXES, SeriesIdentity
+from tests.support.enhanced_ct import write_enhanced
 
 SMALL = PhantomSpec(slices=64, slice_spacing_mm=4.4, rows=160, columns=160, pixel_spacing_mm=2.2, seed=3)
 
@@ -133,7 +134,7 @@ def test_every_transfer_syntax_holds_the_same_pixels(phantom: Phantom, tmp_path:
 
 
 def test_an_enhanced_instance_holds_every_frame_and_its_place(phantom: Phantom, tmp_path: Path) -> None:
-    (path,) = write_series(phantom, tmp_path, enhanced=True)
+    path = write_enhanced(phantom, tmp_path)
     ds = pydicom.dcmread(path)
     assert np.array_equal(ds.pixel_array.astype(int) - 1024, phantom.volume_hu)
     heights = [
@@ -163,6 +164,6 @@ def test_dciodvfy_finds_no_error(phantom: Phantom, tmp_path: Path, enhanced: boo
     if not Path(tool).exists():
         pytest.skip("dciodvfy (dicom3tools) is not installed")
     few = replace(phantom, volume_hu=phantom.volume_hu[:3])
-    path = write_series(few, tmp_path, enhanced=enhanced)[0]
+    path = write_enhanced(few, tmp_path) if enhanced else write_series(few, tmp_path)[0]
     checked = subprocess.run([tool, str(path)], capture_output=True, text=True, check=False)
     assert [line for line in checked.stderr.splitlines() if line.startswith("Error")] == []

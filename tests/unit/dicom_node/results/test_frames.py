@@ -12,11 +12,10 @@ from pydicom.dataset import Dataset
 from pydicom.uid import LegacyConvertedEnhancedCTImageStorage
 
 from db.domain.findings import NewFinding
-from dicom_node.phantom.series import write_series
-from dicom_node.phantom.writer import SeriesIdentity
 from dicom_node.results.child import make_results
 from dicom_node.results.presentation_state import outlined_frames
 from dicom_node.sandbox.frames import read_frame_headers
+from tests.support.enhanced_ct import write_enhanced
 from tests.support.factories import CtSeries, Defects, SimpleNodule, ct_series, phantom_of
 from tests.unit.dicom_node.results.test_objects import errors_of, finding, job_of
 
@@ -42,7 +41,7 @@ def single_frames(folder: Path, rescales: Sequence[Pair | None]) -> CtSeries:
 def multi_frame(folder: Path, rescales: Sequence[Pair | None], *, legacy: bool = False) -> CtSeries:
     """The same in one instance, with a Pixel Value Transformation for each frame, or a shared one where all agree."""
     plain = ct_series(folder / "plain", n=COUNT, rows=40, nodules=(NODULE,))
-    (path,) = write_series(phantom_of(plain), folder / "enhanced", SeriesIdentity(), enhanced=True)
+    path = write_enhanced(phantom_of(plain), folder / "enhanced")
     ds = pydicom.dcmread(path)
     if legacy:
         ds.SOPClassUID = ds.file_meta.MediaStorageSOPClassUID = LegacyConvertedEnhancedCTImageStorage

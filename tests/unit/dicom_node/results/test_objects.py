@@ -23,8 +23,6 @@ from db.domain.exchange import RetractionCode, RetractionRecord
 from db.domain.findings import AssessmentRecord, FindingOrigin, FindingRecord, NewFinding, Verdict
 from db.domain.models import ModelIdentity
 from db.domain.reasons import Reason
-from dicom_node.phantom.series import write_series
-from dicom_node.phantom.writer import SeriesIdentity
 from dicom_node.results.child import make_objects, write_once
 from dicom_node.results.job import KINDS, Purpose, ReportJob, SourceInstance, expected_objects
 from dicom_node.results.objects import ResultsError, make_in_child
@@ -34,6 +32,7 @@ from dicom_node.results.structured_report import build_sr
 from dicom_node.results.summary_page import FindingPanel, SummaryText, draw_pages
 from inference.calibration.evidence import displayed_limits
 from inference.displayed import DisplayedProbability, NoPercentage, Question, SizeClass
+from tests.support.enhanced_ct import write_enhanced
 from tests.support.factories import CtSeries, Defects, SimpleNodule, ct_series, phantom_of
 
 MODEL = ModelIdentity("nodule", "1.2.0", "ab" * 32)
@@ -339,7 +338,7 @@ for path in Path(sys.argv[1]).glob("*.dcm"):
 
 def test_an_enhanced_source_is_referenced_by_frame(tmp_path: Path) -> None:
     plain_series = ct_series(tmp_path / "plain", n=10, rows=40, nodules=(NODULE,))
-    (path,) = write_series(phantom_of(plain_series), tmp_path / "enhanced", SeriesIdentity(), enhanced=True)
+    path = write_enhanced(phantom_of(plain_series), tmp_path / "enhanced")
     ds = pydicom.dcmread(path, stop_before_pixels=True)
     complete = replace(
         plain_series, paths=(path,), sop_instance_uids=(str(ds.SOPInstanceUID),),

@@ -15,11 +15,11 @@ from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 
 from dicom_node.encoding.errors import UnfitImagesError
-from dicom_node.phantom.enhanced import enhanced_instance
 from dicom_node.phantom.writer import SeriesIdentity, SeriesLayout, save_instance, series_common, slice_instance
 from dicom_node.sandbox.decode_process import DecodeProcess
 from dicom_node.series.assembly import load_series, series_geometry
 from dicom_node.series.types import StoredInstance
+from tests.support.enhanced_ct import enhanced_instance
 from tests.support.factories import simple_chest
 
 MM = 2.5

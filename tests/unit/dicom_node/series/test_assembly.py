@@ -20,11 +20,11 @@ from pydicom.uid import ExplicitVRBigEndian, LegacyConvertedEnhancedCTImageStora
 
 from db.domain.reasons import Reason
 from dicom_node.encoding.errors import RefusedError, UnfitImagesError
-from dicom_node.phantom.enhanced import enhanced_instance
 from dicom_node.phantom.writer import TRANSFER_SYNTAXES, SeriesIdentity, SeriesLayout, save_instance
 from dicom_node.sandbox.decode_process import DecodeLimits, DecodeProcess
 from dicom_node.series.assembly import load_frame_hu, load_series, series_geometry
 from dicom_node.series.types import LoadedSeries, StoredInstance
+from tests.support.enhanced_ct import enhanced_instance
 from tests.support.factories import CtSeries, Defects, ct_series
 
 SPACING_MM = (2.5, 0.7, 0.7)

@@ -12,7 +12,7 @@ from flask import Flask
 
 from lungnode.commands.predict import answer_files, as_line
 from tests.support.webapp_doubles import CannedPredictor, FixedIntake, NoFiles, VolumeImages, new_database, noise_png
-from webapp import create_app
+from webapp.assembly import create_app
 from webapp.options import WebOptions
 from webapp.services.registry import EXTENSION
 

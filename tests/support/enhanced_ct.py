@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
@@ -9,12 +11,14 @@ from pydicom.sequence import Sequence
 from pydicom.uid import EnhancedCTImageStorage
 
 from dicom_node.encoding.uids import derived_uid
+from dicom_node.phantom.spec import Phantom
 from dicom_node.phantom.writer import (
     RESCALE_INTERCEPT,
     SeriesIdentity,
     SeriesLayout,
     add_pixels,
     format_decimal,
+    save_instance,
     series_common,
     stored_values,
 )
@@ -135,3 +139,12 @@ def _dimensions(identity: SeriesIdentity) -> tuple[Sequence, Sequence]:
         for pointer in (0x00209056, 0x00209057)
     ]
     return Sequence([_item(DimensionOrganizationUID=uid)]), Sequence(indices)
+
+
+def write_enhanced(phantom: Phantom, folder: Path, transfer_syntax: str = "explicit") -> Path:
+    """Write a phantom as one instance into ``folder``, and return its file."""
+    folder.mkdir(parents=True, exist_ok=True)
+    identity = SeriesIdentity().resolved(repr(phantom.spec))
+    layout = SeriesLayout(phantom.spacing_mm, phantom.origin_mm, kernel=phantom.spec.kernel.upper())
+    ds = enhanced_instance(identity, layout, phantom.volume_hu)
+    return save_instance(ds, folder / "enhanced.dcm", transfer_syntax)
