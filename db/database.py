@@ -21,7 +21,7 @@ from sqlalchemy.pool import PoolProxiedConnection
 from db.audit.trail import AuditedSession
 from db.domain.errors import AuditKeyError, DatabaseUnavailableError
 from db.engine.connections import database_url, make_engine
-from db.engine.files import sync_folder
+from db.engine.files import draft_of, sync_folder, write_synced
 from db.engine.sqlite import READ_ONLY, begin_with
 from db.engine.write_lock import WriteLock
 from db.tables.audit import AuditHeadRow
@@ -97,19 +97,15 @@ def _has_events(url: str) -> bool:
 
 def _create_key_file(path: Path) -> None:
     """Write and sync the file under a temporary name, then link it: never a half-written key."""
-    draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
-    descriptor = os.open(draft, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
+    draft = draft_of(path)
     try:
-        with os.fdopen(descriptor, "w", encoding="ascii") as file:
-            file.write(secrets.token_bytes(AUDIT_KEY_BYTES).hex() + "\n")
-            file.flush()
-            os.fsync(file.fileno())
+        write_synced(draft, f"{secrets.token_bytes(AUDIT_KEY_BYTES).hex()}\n".encode("ascii"))
         try:
             os.link(draft, path)
         except FileExistsError:
             return
     finally:
-        draft.unlink()
+        draft.unlink(missing_ok=True)
     sync_folder(path.parent)
 
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -18,6 +16,7 @@ from sqlalchemy.orm import Session
 from db.audit.chain import ChainKey, Head
 from db.domain.audit import AuditVerification
 from db.domain.errors import AuditKeyError
+from db.engine.files import replace_synced
 from db.tables.accounts import UserRow
 from db.tables.analyses import PredictionRow
 from db.tables.arrivals import StudyRow
@@ -101,12 +100,7 @@ def write_anchor(database: Database, path: Path) -> Head:
         if path.exists() and not _holds(session, _read_anchor(path, key)):
             raise AuditKeyError("the audit trail does not fit the anchor that is there: run `lungnode audit verify`")
     content = {"sequence": head.sequence, "mac": head.mac, "seal": key.head_mac(head)}
-    draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
-    with draft.open("x", encoding="ascii") as file:
-        file.write(json.dumps(content) + "\n")
-        file.flush()
-        os.fsync(file.fileno())
-    draft.replace(path)
+    replace_synced(path, f"{json.dumps(content)}\n".encode("ascii"), mode=0o666)
     return head
 
 

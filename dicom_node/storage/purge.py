@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
-import os
 import secrets
 import shutil
 from collections.abc import Sequence, Set
@@ -20,6 +19,7 @@ from typing import Any
 
 from db.archive import purge as records
 from db.database import Database
+from db.engine.files import write_synced
 from db.monitoring import clock
 from db.monitoring.clock import Clocks, read_clocks
 from dicom_node.storage.instance_store import InstanceStore
@@ -115,10 +115,8 @@ class Purge:
 
     def _write(self, journal: Path, paths: Sequence[str], now: datetime) -> None:
         self._folder.mkdir(mode=0o700, exist_ok=True)
-        with journal.open("x", encoding="ascii") as file:
-            json.dump({"at": now.isoformat(), "paths": list(paths)}, file)
-            file.flush()
-            os.fsync(file.fileno())
+        entry = {"at": now.isoformat(), "paths": list(paths)}
+        write_synced(journal, json.dumps(entry).encode("ascii"))
 
     def _move(self, journal: Path, paths: Sequence[str], indexed_paths: Set[str]) -> None:
         aside = journal.with_suffix("")

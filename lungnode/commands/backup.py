@@ -28,7 +28,7 @@ from pathlib import Path, PurePosixPath
 
 from sqlalchemy.engine import URL, make_url
 
-from db.engine.files import sync_folder
+from db.engine.files import sync_folder, write_synced
 from lungnode.commands import postgres_tools
 from lungnode.errors import BackupError
 from lungnode.settings.service import Settings
@@ -141,7 +141,7 @@ def _fill(settings: Settings, draft: Path) -> Manifest:
         revision=current(settings.database_url) or "",
         files=files,
     )
-    _write_synced(draft / "manifest.json", json.dumps(asdict(manifest), indent=1).encode())
+    write_synced(draft / "manifest.json", json.dumps(asdict(manifest), indent=1).encode())
     return manifest
 
 
@@ -226,14 +226,6 @@ def file_sha256(path: Path) -> str:
     """Return the SHA-256 of a file."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _write_synced(path: Path, content: bytes) -> None:
-    descriptor = os.open(path, _NEW_FILE, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
 
 
 def make_folder(folder: Path) -> None:

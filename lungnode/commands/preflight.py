@@ -10,18 +10,17 @@ from __future__ import annotations
 import os
 import socket
 import ssl
-import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from db.engine.files import probe_disk
 from lungnode.errors import CommandError, FaultError
 from lungnode.settings.service import Settings
 
 if TYPE_CHECKING:
     from dicom_node.port.tls import TlsFiles
 
-PROBE_BYTES = 65536
 """Size of the test file; a file system may report free space and still be over quota."""
 
 
@@ -84,14 +83,6 @@ def check_disk(settings: Settings) -> None:
         raise FaultError(
             f"nothing can be written to {settings.home} ({error.strerror}); free space there, or set LUNGNODE_HOME"
         ) from None
-
-
-def probe_disk(folder: Path) -> None:
-    """Write and sync a small unnamed file; raises OSError if the disk is full, over quota or read-only."""
-    with tempfile.TemporaryFile(dir=folder) as file:
-        file.write(b"\0" * PROBE_BYTES)
-        file.flush()
-        os.fsync(file.fileno())
 
 
 def check_database(settings: Settings) -> str | None:

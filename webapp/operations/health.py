@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Callable
 
 import structlog
@@ -12,6 +11,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from db.audit import trail as audit
 from db.domain.errors import DbError
+from db.engine.files import probe_disk
 from webapp.accounts.identity import Principal
 from webapp.api.models_status import Liveness, Readiness
 from webapp.endpoints import ANY_QUERY, EVERYONE, OBSERVE, TEXT, endpoint
@@ -20,7 +20,6 @@ from webapp.services.registry import Services, current_services
 blueprint = Blueprint("health", __name__)
 log = structlog.get_logger(__name__)
 
-PROBE_BYTES = 65536
 """Bytes written and synced to test the disk: a quota may apply although the file system reports free space."""
 
 
@@ -76,10 +75,7 @@ def _disk(services: Services) -> bool:
     root = services.options.upload_images_root
     folder = next(path for path in (root, *root.parents) if path.is_dir())
     try:
-        with tempfile.TemporaryFile(dir=folder) as file:
-            file.write(bytes(PROBE_BYTES))
-            file.flush()
-            os.fsync(file.fileno())
+        probe_disk(folder)
         state = os.statvfs(folder)
     except OSError:
         return False

@@ -6,12 +6,11 @@ With an object store they are stored there too, so that every web process can sh
 from __future__ import annotations
 
 import contextlib
-import os
 import re
-import secrets
 from pathlib import Path
 from typing import Literal
 
+from db.engine.files import replace_synced
 from webapp.ports import SharedFiles
 
 ImageName = Literal["image", "attention"]
@@ -50,7 +49,7 @@ class UploadImages:
         images: tuple[tuple[ImageName, bytes | None], ...] = (("image", image_png), ("attention", attention_png))
         written = [(self._path(prediction_id, name), content) for name, content in images if content is not None]
         for path, content in written:
-            self._write(path, content)
+            replace_synced(path, content)
         if self._shared is not None:
             self._shared.persist([self._name(path) for path, _ in written])
         self._prune()
@@ -78,15 +77,6 @@ class UploadImages:
 
     def _name(self, path: Path) -> str:
         return f"{self._root.name}/{path.name}"
-
-    def _write(self, path: Path, content: bytes) -> None:
-        temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
 
     def _prune(self) -> None:
         """Delete the oldest images once there are too many; a missing file is no error."""
