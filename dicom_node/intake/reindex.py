@@ -46,7 +46,7 @@ class ReindexedFile:
 def reindex(database: Database, store: InstanceStore, intake: Intake) -> Iterator[ReindexedFile]:
     """Index every stored instance that the database does not know, as if just received; no file is changed.
 
-    Harmless while instances are received. No purge may run meanwhile on another host (``Database.alone``).
+    Harmless while instances are received. No purge may run meanwhile on another host (``Database.advisory_lock``).
 
     Raises
     ------
