@@ -163,7 +163,7 @@ class Database:
         DatabaseUnavailableError
             Locked, full or unreachable; nothing was committed.
         """
-        with _translated(), self._write_turn(), self._session(self.engine) as session, session.begin():
+        with _translated(), self._writing(), self._session(self.engine) as session, session.begin():
             yield session
 
     @contextmanager
@@ -177,7 +177,7 @@ class Database:
         DatabaseUnavailableError
             Locked, full or unreachable; nothing was committed.
         """
-        with self._driver_translated(), self._write_turn(), self._link() as link:
+        with self._driver_translated(), self._writing(), self._link() as link:
             if self._write_lock is not None:
                 begin_with(link.cursor().execute, link.info, read_only=False)
             try:
@@ -275,7 +275,7 @@ class Database:
         if self._write_lock is not None:
             self._write_lock.close()
 
-    def _write_turn(self) -> AbstractContextManager[None]:
+    def _writing(self) -> AbstractContextManager[None]:
         return nullcontext() if self._write_lock is None else self._write_lock.acquire(self._busy_timeout_s)
 
     @contextmanager

@@ -80,12 +80,12 @@ def compiled(catalog: Catalog) -> bytes:
 
 def browser_words(catalog: Catalog, english: Catalog) -> str:
     """Write the texts that modules in the browser say, by their English."""
-    said = {
+    shown = {
         message.id
         for message in english
         if message.id and any(path.endswith(BROWSER) or path.startswith(OF_ANSWERS) for path, _ in message.locations)
     }
-    words = {message.id: message.string for message in catalog if message.id in said and message.string}
+    words = {message.id: message.string for message in catalog if message.id in shown and message.string}
     recorded = [
         message.id
         for message in english

@@ -137,11 +137,11 @@ def measure_engines(bundle: Bundle, data: Path, split: str, *, seed: int) -> dic
         if engine in {REFERENCE, Engine.TORCH_COMPILED} or why_unusable(engine, "cpu"):
             continue
         record: dict[str, Any] = {}
-        tried = bundle
+        measured_bundle = bundle
         if engine is Engine.OPENVINO_INT8:
             record["files"] = quantise(bundle, read_samples(bundle.task, data, "val").patches, seed=seed)
-            tried = replace(bundle, recipe={**bundle.recipe, "engines": {"measured": {engine: record}}})
-        record |= record_of(samples.labels, probabilities_of(tried, engine, samples), reference)
+            measured_bundle = replace(bundle, recipe={**bundle.recipe, "engines": {"measured": {engine: record}}})
+        record |= record_of(samples.labels, probabilities_of(measured_bundle, engine, samples), reference)
         if "files" in record and not is_within_tolerance(record):
             del record["files"]
             shutil.rmtree(bundle.folder / "int8")

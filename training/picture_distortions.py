@@ -86,7 +86,7 @@ def tiled(grey: Grey, _: np.random.Generator) -> Grey:
     return np.tile(grey, (2, 2))
 
 
-def squeezed_beside(grey: Grey, _: np.random.Generator) -> Grey:
+def squeezed_side_by_side(grey: Grey, _: np.random.Generator) -> Grey:
     """The slice twice side by side in the shape of one."""
     return np.asarray(Image.fromarray(np.hstack([grey, grey])).resize(grey.shape[::-1]))
 
@@ -158,7 +158,7 @@ UNACCEPTABLE: dict[str, Distort] = {
     "rotated by 270": partial(turned, quarters=3),
     "side by side": side_by_side,
     "side by side, mirrored": side_by_side_mirrored,
-    "side by side, squeezed": squeezed_beside,
+    "side by side, squeezed": squeezed_side_by_side,
     "one upon the other": stacked,
     "four tiles": tiled,
     "left half": half,

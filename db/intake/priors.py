@@ -171,13 +171,13 @@ def shortfalls(session: Session, *, limit: int = 50) -> tuple[PriorShortfall, ..
         (PriorStudyRow, (PriorStudyRow.expected_count, PriorStudyRow.received_count)),
         (PriorSearchRow, (null(), null())),
     ):
-        was_tried = and_(table.status == PriorStatus.PENDING, table.attempts > 0)
+        was_attempted = and_(table.status == PriorStatus.PENDING, table.attempts > 0)
         is_lately = table.updated_at > now(session) - RECENT
         is_noted = and_(table.status == PriorStatus.DONE, table.reason != "", is_lately)
         statement = (
             select(table, StudyRow.study_instance_uid, *counts)
             .join(StudyRow, table.study_id == StudyRow.id)
-            .where(or_(table.status.in_(is_short), was_tried, is_noted))
+            .where(or_(table.status.in_(is_short), was_attempted, is_noted))
             .order_by(table.updated_at.desc())
             .limit(limit)
         )

@@ -82,11 +82,11 @@ class Tube:
 
 def tubes_along(points: Iterable[Iterable[float]], radii: Iterable[float]) -> list[Tube]:
     """Return tubes through points with a radius at each."""
-    places = [tuple(float(part) for part in point) for point in points]
+    points = [tuple(float(part) for part in point) for point in points]
     sizes = list(radii)
     return [
         Tube(a, b, ra, rb)  # type: ignore[arg-type]  # three floats each by construction
-        for a, b, ra, rb in zip(places, places[1:], sizes, sizes[1:], strict=False)
+        for a, b, ra, rb in zip(points, points[1:], sizes, sizes[1:], strict=False)
     ]
 
 

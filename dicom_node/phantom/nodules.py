@@ -61,7 +61,7 @@ def place_nodule(
         )
     radius = spec.diameter_mm / 2
     low, high = radius * 1.7 + 3, 400.0
-    if spec.attachment is Attachment.PLEURA:  # at least as wide as the places lie apart
+    if spec.attachment is Attachment.PLEURA:  # at least as wide as the sampled positions lie apart
         low, high = radius * 0.5, max(radius * 0.8, radius * 0.5 + around.step * grid.spacing_mm[1])
     fits = (around.depth_mm >= low) & (around.depth_mm <= high)
     margin = int(np.ceil(spec.diameter_mm / grid.spacing_mm[0])) + 1

@@ -59,9 +59,9 @@ def _stored_frames(
 ) -> Iterator[NDArray[np.generic]]:
     """Yield decoded frames as stored, one by one."""
     indices = [header.frame_number - 1 for header in headers]
-    native = read_fast_pixels(path, headers[0], room) if indices == [0] else None
-    if native is not None:
-        yield native
+    decoded = read_fast_pixels(path, headers[0], room) if indices == [0] else None
+    if decoded is not None:
+        yield decoded
         return
     with plain_file(path) as plain:
         check_codestreams(plain, indices, (headers[0].rows, headers[0].columns))
@@ -87,8 +87,8 @@ def stored_to_hu(stored: NDArray[np.generic], header: FrameHeader, target: NDArr
         header.pixel_representation,
         header.padding,
     )
-    native = stored.astype(stored.dtype.newbyteorder("="), copy=False)
-    words: NDArray[np.uint16] = native.view(np.uint8 if header.bits_allocated == 8 else np.uint16)
+    in_native_order = stored.astype(stored.dtype.newbyteorder("="), copy=False)
+    words: NDArray[np.uint16] = in_native_order.view(np.uint8 if header.bits_allocated == 8 else np.uint16)
     if (shifted := hu_shift(coding, header.slope, header.intercept)) is not None:
         shifted.apply(words, target)
     else:

@@ -175,30 +175,30 @@ def read_frame_headers(path: Path, at_most: int = MAX_FRAMES) -> list[FrameHeade
     Exception
         Anything that pydicom raises on a broken file; the child process translates it.
     """
-    if native := read_fast_header(path, _HEADER_TAGS):
-        return [_fast_header(path, native)][:at_most]
+    if fast := read_fast_header(path, _HEADER_TAGS):
+        return [_fast_header(path, fast)][:at_most]
     with plain_file(path) as plain:
         ds = dcmread(plain.path, stop_before_pixels=True)
     syntax = plain.transfer_syntax_uid
     return [replace(header, path=str(path), transfer_syntax_uid=syntax) for header in islice(_headers(ds), at_most)]
 
 
-def _fast_header(path: Path, native: FastHeader) -> FrameHeader:
+def _fast_header(path: Path, fast: FastHeader) -> FrameHeader:
     """Read an ordinary slice; values shared by its series are cached."""
-    frame_attributes, common = native.values.parted(_PER_SLICE)
+    frame_attributes, common = fast.values.parted(_PER_SLICE)
     values = _common_header(common).message()
     texts = values["attributes"] | _attributes([frame_attributes])  # type: ignore[operator]
     properties = values["properties"] | _properties(frame_attributes)  # type: ignore[operator]
     values |= {
         "path": str(path),
-        "transfer_syntax_uid": native.transfer_syntax_uid,
+        "transfer_syntax_uid": fast.transfer_syntax_uid,
         "sop_instance_uid": _text(frame_attributes, "SOPInstanceUID"),
         "instance_number": _optional_integer(frame_attributes, "InstanceNumber"),
         "acquisition_number": _optional_integer(frame_attributes, "AcquisitionNumber"),
         "properties": {name: properties[name] for name in PROPERTIES if name in properties},
         "position_mm": tuple(_floats(frame_attributes, "ImagePositionPatient", 3)) or None,
         "attributes": {keyword: texts[keyword] for keyword in ATTRIBUTE_KEYWORDS if keyword in texts},
-        "pixels_at": native.pixels_at,
+        "pixels_at": fast.pixels_at,
     }
     return FrameHeader(**values)  # type: ignore[arg-type]
 

@@ -25,7 +25,7 @@ MIN_STACK = 6
 MIN_OVERLAP_FRACTION = 0.05
 """Of all images, that must lie between those of another stack; less is an overlap of table positions."""
 MIN_REGULAR_FRACTION = 0.9
-"""Of the places of a stack, that hold equally many images."""
+"""Share of the positions of a stack that hold equally many images."""
 CUTS = 8
 """Largest steps of an ordered attribute, and of the position in its order, at which it may part two stacks."""
 WEAK = frozenset({"ContentTime", "InstanceCreationTime", "XRayTubeCurrent", "Exposure", "ExposureTime"})

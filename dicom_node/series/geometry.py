@@ -52,7 +52,7 @@ THICK_MM = 2.5
 """Thicker slices are stated as a caveat; screening asks for 2.5 mm or less (ACR-STR Practice Parameter for Lung
 Cancer Screening CT)."""
 MAX_REPEATED_FRACTION = 0.05
-"""Share of places that may hold a second, different image (overlapping table positions)."""
+"""Share of positions that may hold a second, different image (overlapping table positions)."""
 
 
 @dataclass(frozen=True, slots=True)

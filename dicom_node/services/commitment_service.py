@@ -210,17 +210,17 @@ class CommitmentService:
                 failed.append((sop_class_uid, uid, NO_SUCH_OBJECT))
             elif classes[uid] != sop_class_uid:
                 failed.append((sop_class_uid, uid, CLASS_CONFLICT))
-            elif not (self._is_whole(received[uid]) if uid in received else self._exists(results[uid][1])):
+            elif not (self._is_intact(received[uid]) if uid in received else self._exists(results[uid][1])):
                 failed.append((sop_class_uid, uid, PROCESSING_FAILURE))
             else:
                 committed.append((sop_class_uid, uid))
         return _event_information(transaction_uid, committed, failed), len(failed)
 
-    def _is_whole(self, instance: InstanceRecord) -> bool:
-        is_whole = self._store.matches_digest(instance.path, instance.sha256)
-        if not is_whole:
+    def _is_intact(self, instance: InstanceRecord) -> bool:
+        is_intact = self._store.matches_digest(instance.path, instance.sha256)
+        if not is_intact:
             _log.error("instance:damaged", extra={"size_bytes": instance.size_bytes})
-        return is_whole
+        return is_intact
 
     def _exists(self, path: str) -> bool:
         try:

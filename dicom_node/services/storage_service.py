@@ -80,7 +80,7 @@ def start_listener(
     ae.implementation_version_name = IMPLEMENTATION_VERSION_NAME
     ae.maximum_pdu_size = settings.max_pdu_bytes
     ae.acse_timeout = ae.dimse_timeout = ae.network_timeout = settings.timeout_s
-    ae.maximum_associations = 1 << 20  # places are given by the listener, before pynetdicom counts
+    ae.maximum_associations = 1 << 20  # slots are given by the listener, before pynetdicom counts
     ae.add_supported_context(Verification, PLAIN_SYNTAXES)
     roles = {"scu_role": True, "scp_role": True} if services else {}  # C-GET: the peer may take the provider's part
     for sop_class_uid in STORAGE_CLASSES:

@@ -150,12 +150,12 @@ class Ensemble:
         """Return the logit margin of every member at points of a volume, ``(members, n)``."""
         return self._margins(partial(sample_patch, volume), centres)
 
-    def _margins(self, sample: Callable[..., NDArray[np.float32]], places: Sequence[Patch | PatchCentre]) -> Array:
+    def _margins(self, sample: Callable[..., NDArray[np.float32]], patches: Sequence[Patch | PatchCentre]) -> Array:
         margins, size = [], max(1, self._batch_size // self._rotations)
         with ThreadPoolExecutor(2) as threads:
             for member in self._members:
                 cut = partial(sample, shape=member.view.shape, field_mm=member.view.field_mm)
-                inputs = view_parts(member.view, threads.map(cut, places), self.device, size)
+                inputs = view_parts(member.view, threads.map(cut, patches), self.device, size)
                 margins.append(
                     network_margins(member.run, inputs, rotations=self._rotations, batch_size=self._batch_size)
                 )

@@ -45,17 +45,17 @@ class SmoothedVolume:
 def find_blobs(volume: SmoothedVolume, slices: slice) -> Blobs:
     """Find the round maxima of the scale-normalised negative Laplacian whose centres lie in ``slices``."""
     scale = (volume.sigma_mm / volume.spacing_mm) ** 2
-    places = _maxima(volume, slices, volume.least_hu / scale)
-    gradient, hessian = derivatives(volume.values, places)
+    voxels = _maxima(volume, slices, volume.least_hu / scale)
+    gradient, hessian = derivatives(volume.values, voxels)
     eigenvalues = -np.linalg.eigvalsh(hessian)  # descending size first after the sign change: l0 >= l1 >= l2
     flattest, steepest = eigenvalues[:, 2], eigenvalues[:, 0]
     is_round = flattest > 0.0
-    places, gradient, hessian = places[is_round], gradient[is_round], hessian[is_round]
+    voxels, gradient, hessian = voxels[is_round], gradient[is_round], hessian[is_round]
     flattest, steepest = flattest[is_round], steepest[is_round]
     shift = np.clip(-np.linalg.solve(hessian, gradient[..., None])[..., 0], -1.0, 1.0)
     return Blobs(
-        (places + shift) * volume.spacing_mm,
-        np.full(len(places), volume.sigma_mm * DIAMETER_PER_SIGMA),
+        (voxels + shift) * volume.spacing_mm,
+        np.full(len(voxels), volume.sigma_mm * DIAMETER_PER_SIGMA),
         scale * flattest * (flattest / steepest) ** SHARPNESS,
     )
 
@@ -76,9 +76,9 @@ def _maxima(volume: SmoothedVolume, slices: slice, least: float) -> Indices:
     flat = response.ravel()
     for of_slice, of_row, of_column in _NEIGHBOURS:
         at = at[flat[at] >= flat[at + (of_slice * height + of_row) * width + of_column]]
-    places = np.stack(np.unravel_index(at, response.shape), axis=1)
-    places[:, 0] += slices.start - 1
-    return places
+    voxels = np.stack(np.unravel_index(at, response.shape), axis=1)
+    voxels[:, 0] += slices.start - 1
+    return voxels
 
 
 def negative_laplacian(values: Floats, out: Floats | None = None) -> Floats:
@@ -93,16 +93,16 @@ def negative_laplacian(values: Floats, out: Floats | None = None) -> Floats:
     return total
 
 
-def derivatives(values: Floats, places: Indices) -> tuple[Doubles, Doubles]:
+def derivatives(values: Floats, voxels: Indices) -> tuple[Doubles, Doubles]:
     """Gradient ``(n, 3)`` and Hessian ``(n, 3, 3)`` by central differences, per voxel."""
 
     def at(*offset: int) -> Doubles:
-        return values[tuple((places + np.array(offset)).T)].astype(float)
+        return values[tuple((voxels + np.array(offset)).T)].astype(float)
 
     unit = np.eye(3, dtype=int)
     centre = at(0, 0, 0)
-    gradient = np.empty((len(places), 3))
-    hessian = np.empty((len(places), 3, 3))
+    gradient = np.empty((len(voxels), 3))
+    hessian = np.empty((len(voxels), 3, 3))
     for i in range(3):
         ahead, behind = at(*unit[i]), at(*-unit[i])
         gradient[:, i] = (ahead - behind) / 2.0

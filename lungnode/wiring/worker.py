@@ -37,7 +37,7 @@ def workflow_config(settings: Settings) -> WorkflowConfig:
 
 
 def workflow_url(settings: Settings) -> str:
-    """Tell the URL of the queue's database."""
+    """Return the URL of the queue's database."""
     url = make_url(settings.database_url)
     if url.get_backend_name() == "sqlite":
         return f"sqlite:///{settings.home / 'workflows.db'}"

@@ -53,7 +53,7 @@ class PostgresServer:
         self._signal(signal.SIGCONT)
 
     def _signal(self, number: int) -> list[int]:
-        """Tell all its processes, the one that starts others first; gives their ids."""
+        """Signal all its processes, the one that starts others first; gives their ids."""
         postmaster = int((self._folder / "data" / "postmaster.pid").read_text().split()[0])
         signalled: list[int] = []
         for children in (False, True):

@@ -235,9 +235,9 @@ def outcome(hosts: Cluster, pushed: Push, scratch: Path) -> Outcome:
     for uid, acknowledged in pushed.acknowledged.items():
         instances = reader.instances(uid)
         lost += len(acknowledged - {one.sop_instance_uid for one in instances})
-        places = files.fetch([one.path for one in instances])
+        paths = files.fetch([one.path for one in instances])
         damaged += sum(
-            not path.exists() or dataset_sha256(path) != one.sha256 for one, path in zip(instances, places, strict=True)
+            not path.exists() or dataset_sha256(path) != one.sha256 for one, path in zip(instances, paths, strict=True)
         )
         current_analyses = [one for one in reader.analyses(uid) if one.status is AnalysisStatus.CURRENT]
         current += [one.instance_count for one in current_analyses]

@@ -153,7 +153,7 @@ class Service:
         until(lambda: [pid for pid in tree if is_running(pid)], lambda left: not left, 20)
 
     def stop(self, number: int = signal.SIGTERM) -> int:
-        """Tell it to end; its exit status comes back."""
+        """Send SIGTERM; return the exit status."""
         if self.process is None:
             return 0
         self.process.send_signal(number)

@@ -43,26 +43,26 @@ def paste(background: Patch, nodule: Patch, weight: NDArray[np.float32]) -> Patc
 Index = tuple[float, float, float]
 
 
-def places_in_lung(volume: CtVolume, lungs: LungSegmentation, count: int, rng: np.random.Generator) -> list[Index]:
+def points_in_lung(volume: CtVolume, lungs: LungSegmentation, count: int, rng: np.random.Generator) -> list[Index]:
     """Return random points (slice, row, column) in the closed lungs outside dense tissue."""
-    return _random_places(volume, lungs, count, rng, dense=False)
+    return _random_points(volume, lungs, count, rng, dense=False)
 
 
-def dense_places(volume: CtVolume, lungs: LungSegmentation, count: int, rng: np.random.Generator) -> list[Index]:
+def dense_points(volume: CtVolume, lungs: LungSegmentation, count: int, rng: np.random.Generator) -> list[Index]:
     """Return random dense points (slice, row, column) in the closed lungs: vessels, hila, walls."""
-    return _random_places(volume, lungs, count, rng, dense=True)
+    return _random_points(volume, lungs, count, rng, dense=True)
 
 
-def _random_places(
+def _random_points(
     volume: CtVolume, lungs: LungSegmentation, count: int, rng: np.random.Generator, *, dense: bool
 ) -> list[Index]:
     inside = np.argwhere(lungs.mask)
     last = np.array(volume.volume_hu.shape) - 1
-    places: list[Index] = []
-    while len(places) < count:
+    points: list[Index] = []
+    while len(points) < count:
         at = (inside[rng.integers(len(inside))] + rng.random(3)) * lungs.block - 0.5
         z, y, x = (float(v) for v in np.clip(at, 0, last))
         rows, columns = (slice(max(round(v) - 2, 0), round(v) + 3) for v in (y, x))
         if (float(volume.volume_hu[round(z), rows, columns].mean()) > DENSE_HU) == dense:
-            places.append((z, y, x))
-    return places
+            points.append((z, y, x))
+    return points

@@ -21,7 +21,7 @@ from inference.types import CtVolume
 from training.data.records import DataError
 
 HU_MIN, HU_MAX = -1024, 3071
-SAME_PLACE_MM = 0.02
+SAME_POSITION_MM = 0.02
 UNEVEN_MM, UNEVEN_SHARE = 0.1, 0.1
 GAP = 1.5
 """A distance of more than this many typical ones is a gap."""
@@ -67,8 +67,8 @@ def _images(source: Path, series_instance_uid: str | None) -> list[pydicom.Datas
             ds = pydicom.dcmread(io.BytesIO(content))
         except Exception as error:
             raise DataError(f"{name} in {source} cannot be read") from error
-        is_wanted = series_instance_uid is None or ds.get("SeriesInstanceUID") == series_instance_uid
-        if is_wanted and "PixelData" in ds and "LOCALIZER" not in (ds.get("ImageType") or ()):
+        is_requested = series_instance_uid is None or ds.get("SeriesInstanceUID") == series_instance_uid
+        if is_requested and "PixelData" in ds and "LOCALIZER" not in (ds.get("ImageType") or ()):
             images.append(ds)
     return images
 
@@ -163,7 +163,7 @@ def _regular_step(
     """Return the vector from slice to slice of a regular axial stack."""
     distances = np.diff(along)
     usual = float(np.median(distances))
-    if distances.min() < SAME_PLACE_MM:
+    if distances.min() < SAME_POSITION_MM:
         raise _UnfitError("several images lie at the same position")
     if distances.max() > GAP * usual:
         raise _UnfitError("slices are missing: the stack has gaps")

@@ -40,7 +40,7 @@ BAD_SITE = 1
 """Number of the harmful or absent site: neither the largest nor the smallest."""
 
 
-def train_alone(site: Site, plan: Plan) -> tuple[torch.nn.Module, dict[str, Any]]:
+def train_on(site: Site, plan: Plan) -> tuple[torch.nn.Module, dict[str, Any]]:
     """Train by the plan's schedule on one site's (or the pool's) nodules; return network and calibrator."""
     group = plan.network_group()
     network, samples = new_network(plan), site.samples(group)
@@ -94,11 +94,11 @@ class Experiment:
 
     def pooled(self) -> tuple[torch.nn.Module, dict[str, Any], dict[str, Any]]:
         """Train on the pooled nodules of all sites."""
-        return *train_alone(self.pool, self.plan), {}
+        return *train_on(self.pool, self.plan), {}
 
     def single_site(self, number: int) -> tuple[torch.nn.Module, dict[str, Any], dict[str, Any]]:
         """Train and calibrate on one site only."""
-        return *train_alone(Site.read(self.folders[number]), self.plan), {}
+        return *train_on(Site.read(self.folders[number]), self.plan), {}
 
     def federated(
         self, plan: Plan, apps: list[ClientApp | None]

@@ -87,7 +87,7 @@ def calibrate_combination(
     """
     raw = {"groups": groups, "features": list(features)}
     columns = stack_columns(unseen.margins, unseen.members, raw, unseen.features)
-    penalty, tried = choose_penalty(columns, unseen.labels, unseen.groups, seed=seed)
+    penalty, losses = choose_penalty(columns, unseen.labels, unseen.groups, seed=seed)
     z = cross_fitted(columns, unseen.labels, unseen.groups, penalty, seed=seed)
     figures = cross_validated_nll(z, unseen.labels, unseen.groups, seed=seed)
     kind = choose_calibrator(figures)
@@ -102,7 +102,7 @@ def calibrate_combination(
     )
     recipe = {
         "combination": {"turns": 8, **combination_of(stack, groups, features), "penalty": penalty,
-                        "cross_validated_nll": tried},
+                        "cross_validated_nll": losses},
         "calibration": {"kind": kind, "parameters": parameters, "temperature": temperature, "n": len(z),
                         "cross_validated_nll": {name: list(pair) for name, pair in figures.items()}},
         "conformal": conformal_thresholds(p, unseen.labels, unseen.classes),

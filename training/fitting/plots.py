@@ -72,11 +72,11 @@ def plot_histogram(path: Path, labels: NDArray[np.bool_], probabilities: Array, 
 def plot_intervals(path: Path, rows: list[tuple[str, float, tuple[float, float]]], title: str) -> None:
     """Plot values with intervals, one per row, with a line at the first row's value."""
     figure, axes = plt.subplots(figsize=(7.0, 0.9 + 0.28 * len(rows)), layout="constrained")
-    places = range(len(rows), 0, -1)
+    heights = range(len(rows), 0, -1)
     axes.axvline(rows[0][1], color=SOFT, linestyle="--", linewidth=1)
-    axes.hlines(places, [low for _, _, (low, _) in rows], [high for _, _, (_, high) in rows], color=ACCENT)
-    axes.plot([value for _, value, _ in rows], places, "o", color=ACCENT, markersize=5)
-    axes.set_yticks(list(places), [name for name, _, _ in rows])
+    axes.hlines(heights, [low for _, _, (low, _) in rows], [high for _, _, (_, high) in rows], color=ACCENT)
+    axes.plot([value for _, value, _ in rows], heights, "o", color=ACCENT, markersize=5)
+    axes.set_yticks(list(heights), [name for name, _, _ in rows])
     axes.set(xlabel=title)
     figure.savefig(path, dpi=110)
     plt.close(figure)

@@ -62,13 +62,13 @@ def cross_fitted(columns: Array, labels: Labels, groups: list[str], penalty: flo
 
 def choose_penalty(columns: Array, labels: Labels, groups: list[str], *, seed: int) -> tuple[float, dict[str, float]]:
     """Return the penalty of the lowest cross-fitted negative log-likelihood, and all results."""
-    tried = {
+    losses = {
         penalty: negative_log_likelihood(
             labels, 1 / (1 + np.exp(-cross_fitted(columns, labels, groups, penalty, seed=seed)))
         )
         for penalty in PENALTIES
     }
-    return min(tried, key=lambda p: tried[p]), {str(p): v for p, v in tried.items()}
+    return min(losses, key=lambda p: losses[p]), {str(p): v for p, v in losses.items()}
 
 
 def combination_of(stack: Stack, groups: list[str], features: tuple[str, ...]) -> dict[str, Any]:

@@ -25,7 +25,7 @@ from inference.volumes.preprocessing import PreprocessingSpec
 from training.data.augment import AugmentSpec, PatchBatch, random_view
 from training.data.nodules import DataError, NoduleRow, crop_patch, nodule_folder, read_crop, read_rows
 from training.data.own_data import is_own_data
-from training.data.pasting import dense_places, nodule_weight, paste, places_in_lung
+from training.data.pasting import dense_points, nodule_weight, paste, points_in_lung
 from training.data.series_io import read_scan
 from training.loop import Schedule
 
@@ -187,8 +187,8 @@ def _distractors(job: tuple[Path, NoduleRow]) -> list[Patch]:
     blobs = fine - coarse
     distance = ndi.distance_transform_edt(~crop.mask, sampling=spacing) if crop.mask.any() else np.full(hu.shape, 99.0)
     peaks = (blobs == ndi.maximum_filter(blobs, size=5)) & (blobs > 60) & (distance > 5.0)
-    places = sorted((tuple(p) for p in np.argwhere(peaks)), key=lambda p: -blobs[p])[:3]
-    return [cut_patch(crop.volume, (float(p[0]), float(p[1]), float(p[2]))) for p in places]
+    points = sorted((tuple(p) for p in np.argwhere(peaks)), key=lambda p: -blobs[p])[:3]
+    return [cut_patch(crop.volume, (float(p[0]), float(p[1]), float(p[2]))) for p in points]
 
 
 def _nodule_with_weight(job: tuple[Path, NoduleRow]) -> tuple[Patch, NDArray[np.float16]]:
@@ -229,7 +229,7 @@ def read_filter_task(data: Path, *, workers: int = 2, splits: tuple[str, ...] = 
     """Read the filter task from two sources with both classes each, so that the source does not reveal the class.
 
     Crops: every nodule against bright blobs beside nodules. Nodule-free series: nodules pasted into the lungs against
-    candidates and dense places there, with all of their surroundings; the right lung belongs to ``train`` and the left
+    candidates and dense points there, with all of their surroundings; the right lung belongs to ``train`` and the left
     one to ``val``, and nodules are pasted into the lung of their own split.
     """
     folder = nodule_folder(data)
@@ -268,7 +268,7 @@ def read_filter_task(data: Path, *, workers: int = 2, splits: tuple[str, ...] = 
 
 
 PASTED_PER_NODULE = 2
-DENSE_PLACES = 800
+DENSE_POINTS = 800
 """Number of random dense voxels of a nodule-free series as negatives."""
 
 
@@ -287,15 +287,15 @@ def _add_scan(
         return "val" if index[2] > middle else "train"
 
     candidates = [c.index for c in find_candidates(volume, lungs, limit=600)]
-    for number, index in enumerate(candidates + dense_places(volume, lungs, DENSE_PLACES, rng)):
+    for number, index in enumerate(candidates + dense_points(volume, lungs, DENSE_POINTS, rng)):
         split = split_at(index)
         name = f"{scan}:{number}"
         samples.add(cut_patch(volume, index), label=False, name=name, group=f"{scan}:{split}", split=split)
-    free = places_in_lung(volume, lungs, 4 * PASTED_PER_NODULE * len(nodules), rng)
-    places = {split: [p for p in free if split_at(p) == split] for split in ("train", "val")}
+    free = points_in_lung(volume, lungs, 4 * PASTED_PER_NODULE * len(nodules), rng)
+    points = {split: [p for p in free if split_at(p) == split] for split in ("train", "val")}
     for row, patch, weight in nodules:
         for number in range(PASTED_PER_NODULE):
-            position = places[row.split].pop()
+            position = points[row.split].pop()
             pasted = paste(cut_patch(volume, position), patch, weight.astype(np.float32))
             name = f"{row.file}:{scan}:{number}"
             samples.add(pasted, label=True, name=name, group=row.patient_id, split=row.split)

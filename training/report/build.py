@@ -47,13 +47,13 @@ from training.report.density import density_figures
 from training.report.explanations import explanation_figures
 from training.report.pages import write_pages
 from training.report.plots import write_plots
-from training.report.robustness import ROTATIONS, Bench, lung_places, print_progress, robustness_figures
+from training.report.robustness import ROTATIONS, Bench, lung_points, print_progress, robustness_figures
 from training.train import choose_device, commit_of_code
 
 TASKS = ("nodule", "filter", "slice")
 TOLERANCE = 0.005
 """Accepted difference of an AUC from the recorded one; processors round bfloat16 differently."""
-DENSITY_PLACES = 25
+DENSITY_POINTS = 25
 REPORTED_KEYS = ("name", "version", "architecture", "classes", "intended_use", "limits", "training_data", "calibration",
         "conformal", "operating_points", "gate", "weights_sha256", "input_shape",
         "display_coverage", "separation")  # fmt: skip
@@ -120,7 +120,7 @@ def scan_density(data: Path) -> dict[str, Any] | None:
         volume = read_scan(scan_sources(data)[0])
     except DataError:
         return None
-    return density_figures(volume, [point.index for point in lung_places(volume, DENSITY_PLACES, seed=1)])
+    return density_figures(volume, [point.index for point in lung_points(volume, DENSITY_POINTS, seed=1)])
 
 
 def filter_figures(job: Job) -> dict[str, Any]:

@@ -77,12 +77,12 @@ def blend(volume: CtVolume, ball: Ball) -> tuple[CtVolume, tuple[float, float, f
     return part, (float(centre[0]), float(centre[1]), float(centre[2]))
 
 
-def density_figures(volume: CtVolume, places: list[tuple[float, float, float]], *, seed: int = 0) -> dict[str, Any]:
+def density_figures(volume: CtVolume, points: list[tuple[float, float, float]], *, seed: int = 0) -> dict[str, Any]:
     """Return counts of true and measured class by diameter, with one ball of each class and diameter per point."""
     rng = np.random.default_rng(seed)
     counts: dict[float, dict[str, Counter[str]]] = {d: {str(c): Counter() for c in Density} for d in DIAMETERS_MM}
     errors_mm: dict[tuple[float, str], list[float]] = {(d, str(c)): [] for d in DIAMETERS_MM for c in Density}
-    for index in places:
+    for index in points:
         for diameter_mm in DIAMETERS_MM:
             for density in Density:
                 part, centre = blend(volume, random_ball(density, index, diameter_mm, rng))
@@ -92,12 +92,12 @@ def density_figures(volume: CtVolume, places: list[tuple[float, float, float]], 
                 if not isinstance(measure, Abstention):
                     errors_mm[diameter_mm, str(density)].append(measure.equivalent_diameter_mm - diameter_mm)
     return {
-        "places": len(places),
-        "n": len(places) * len(DIAMETERS_MM) * len(Density),
+        "places": len(points),
+        "n": len(points) * len(DIAMETERS_MM) * len(Density),
         "by_diameter": {
             f"{diameter_mm:g} mm": {
                 "counts": {name: dict(answer) for name, answer in by_class.items()},
-                "accuracy": sum(answer[name] for name, answer in by_class.items()) / (len(places) * len(Density)),
+                "accuracy": sum(answer[name] for name, answer in by_class.items()) / (len(points) * len(Density)),
                 "median_diameter_error_mm": {
                     name: float(np.median(errors)) if (errors := errors_mm[diameter_mm, name]) else None
                     for name in by_class
@@ -106,5 +106,5 @@ def density_figures(volume: CtVolume, places: list[tuple[float, float, float]], 
             for diameter_mm, by_class in counts.items()
         },
         "accuracy": sum(answer[name] for by_class in counts.values() for name, answer in by_class.items())
-        / (len(places) * len(DIAMETERS_MM) * len(Density)),
+        / (len(points) * len(DIAMETERS_MM) * len(Density)),
     }

@@ -47,11 +47,11 @@ from training.report.distortions import DISTORTIONS, Distort, NodulePoint
 from training.train import choose_device
 
 Array = NDArray[np.float64]
-Tell = Callable[[str], None]
+Progress = Callable[[str], None]
 ROTATIONS = 2
 """Number of averaged rotations for all rows (8 in serving)."""
 DRAWS = 500
-SCAN_PLACES = 60
+SCAN_POINTS = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,23 +69,23 @@ class Bench:
         ensemble = Ensemble(on_crops, device, rotations=rotations)
         return cls(ensemble, NoduleAnalyzer(ensemble, Ensemble(nodule_filter, device, rotations=1)))
 
-    def ungated(self, places: list[NodulePoint]) -> Array:
+    def ungated(self, points: list[NodulePoint]) -> Array:
         """Return the ensemble's probabilities at the points, without gates."""
-        measures = [measure_nodule(point.volume, point.index) for point in places]
+        measures = [measure_nodule(point.volume, point.index) for point in points]
         usable_measures = [None if isinstance(measure, Abstention) else measure for measure in measures]
-        patches = [cut_patch(point.volume, point.index) for point in places]
+        patches = [cut_patch(point.volume, point.index) for point in points]
         return assessed(self.nodule, patches, usable_measures).probabilities
 
-    def served(self, places: list[NodulePoint]) -> list[NoduleFinding]:
+    def served(self, points: list[NodulePoint]) -> list[NoduleFinding]:
         """Return the service's findings at the points."""
-        return [self.analyzer.analyse_point(point.volume, point.index) for point in places]
+        return [self.analyzer.analyse_point(point.volume, point.index) for point in points]
 
 
 @dataclass(frozen=True, slots=True)
 class Nodules:
     """Labelled nodules of a split, with their patients."""
 
-    places: list[NodulePoint]
+    points: list[NodulePoint]
     labels: NDArray[np.bool_]
     groups: NDArray[np.str_]
 
@@ -138,11 +138,11 @@ def served_figures(labels: NDArray[np.bool_], findings: list[NoduleFinding]) -> 
 
 def distorted(nodules: Nodules, distort: Distort, seed: int) -> list[NodulePoint]:
     """Return all nodules distorted, each by its own generator: equal direction and noise for each strength."""
-    return [distort(point, np.random.default_rng((seed, i))) for i, point in enumerate(nodules.places)]
+    return [distort(point, np.random.default_rng((seed, i))) for i, point in enumerate(nodules.points)]
 
 
 def distortion_figures(
-    bench: Bench, nodules: Nodules, *, seed: int = 0, progress: Tell = lambda _: None
+    bench: Bench, nodules: Nodules, *, seed: int = 0, progress: Progress = lambda _: None
 ) -> dict[str, dict[str, Any]]:
     """Return the results of each distortion: ``alone`` with the loss of AUC, and ``served``."""
     figures: dict[str, dict[str, Any]] = {}
@@ -150,11 +150,11 @@ def distortion_figures(
     usual: dict[str, Array] = {}
     for name, distort in DISTORTIONS.items():
         progress(name)
-        places = distorted(nodules, distort, seed)
-        findings = bench.served(places)
+        points = distorted(nodules, distort, seed)
+        findings = bench.served(points)
         # where the service abstains it loses nothing and gains nothing: such nodules leave both sides of the loss
         served = np.array([np.nan if f.malignancy_probability is None else f.malignancy_probability for f in findings])
-        answers = {"alone": bench.ungated(places), "served": served}
+        answers = {"alone": bench.ungated(points), "served": served}
         usual = usual or answers
         figures[name] = {
             "alone": answer_figures(labels, answers["alone"]),
@@ -175,7 +175,7 @@ def loss_figures(labels: NDArray[np.bool_], usual: Array, p: Array, groups: NDAr
     return {"auc_loss": auc(y, a) - auc(y, b), "auc_loss_interval": interval}
 
 
-def lung_places(volume: CtVolume, count: int, seed: int) -> list[NodulePoint]:
+def lung_points(volume: CtVolume, count: int, seed: int) -> list[NodulePoint]:
     """Return random points in air-filled lung without a nodule.
 
     Raises
@@ -193,22 +193,22 @@ def lung_places(volume: CtVolume, count: int, seed: int) -> list[NodulePoint]:
     return [NodulePoint(volume, (float(z), float(y), float(x))) for z, y, x in at]
 
 
-def wall_places(volume: CtVolume, count: int, seed: int) -> list[NodulePoint]:
+def wall_points(volume: CtVolume, count: int, seed: int) -> list[NodulePoint]:
     """Return random points in soft tissue outside the lung."""
     rng = np.random.default_rng(seed)
     soft = np.argwhere((volume.volume_hu > -100) & (volume.volume_hu < 300))
     return [NodulePoint(volume, (float(z), float(y), float(x))) for z, y, x in soft[rng.integers(0, len(soft), count)]]
 
 
-def empty_figures(bench: Bench, places: list[NodulePoint]) -> dict[str, Any]:
+def empty_figures(bench: Bench, points: list[NodulePoint]) -> dict[str, Any]:
     """Return abstentions and probabilities at points without a nodule."""
-    findings = bench.served(places)
+    findings = bench.served(points)
     malignancy = [f.malignancy_probability for f in findings if f.malignancy_probability is not None]
     nodule = [f.nodule_probability for f in findings if f.nodule_probability is not None]
-    ungated = bench.ungated(places)
+    ungated = bench.ungated(points)
     reasons = Counter(f.abstentions[0].code for f in findings if f.malignancy_probability is None and f.abstentions)
     return {
-        "n": len(places),
+        "n": len(points),
         "abstained": 1 - len(malignancy) / len(findings),
         "reasons": dict(reasons.most_common()),
         "mean_probability": float(np.mean(malignancy)) if malignancy else None,
@@ -219,7 +219,7 @@ def empty_figures(bench: Bench, places: list[NodulePoint]) -> dict[str, Any]:
 
 
 def robustness_figures(
-    data: Path, split: str, bench: Bench, *, seed: int = 0, progress: Tell = lambda _: None
+    data: Path, split: str, bench: Bench, *, seed: int = 0, progress: Progress = lambda _: None
 ) -> dict[str, Any]:
     """Return all results; ``empty`` and ``wall`` are None without a nodule-free series."""
     nodules = Nodules.read(data, split)
@@ -235,15 +235,15 @@ def robustness_figures(
         sources = scan_sources(data)
     except DataError:
         return figures
-    progress("places without a nodule")
+    progress("points without a nodule")
     volume = read_scan(sources[0])
-    figures["empty"] = empty_figures(bench, lung_places(volume, SCAN_PLACES, seed))
-    progress("places outside the lung")
-    figures["wall"] = empty_figures(bench, wall_places(volume, SCAN_PLACES, seed))
+    figures["empty"] = empty_figures(bench, lung_points(volume, SCAN_POINTS, seed))
+    progress("points outside the lung")
+    figures["wall"] = empty_figures(bench, wall_points(volume, SCAN_POINTS, seed))
     return figures
 
 
-def print_progress(title: str, steps: int) -> Tell:
+def print_progress(title: str, steps: int) -> Progress:
     """Return a callback that prints each step and the estimated remaining time to standard error."""
     started, done = time.monotonic(), 0
 

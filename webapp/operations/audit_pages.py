@@ -55,10 +55,15 @@ def page(query: AuditParameters) -> str:
     subject, before = query.subject or None, query.before
     with current_services().database.read() as session:
         entries = audit.recent(session, limit=PAGE + 1, before=before, subject=subject)
-        has_story = subject is not None and analysis_record(session, subject) is not None
+        has_timeline = subject is not None and analysis_record(session, subject) is not None
     older = entries[PAGE - 1].sequence if len(entries) > PAGE else None
     return render_template(
-        "audit.html", entries=entries[:PAGE], subject=subject, older=older, before=before or "", has_story=has_story
+        "audit.html",
+        entries=entries[:PAGE],
+        subject=subject,
+        older=older,
+        before=before or "",
+        has_timeline=has_timeline,
     )
 
 

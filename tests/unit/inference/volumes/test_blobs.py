@@ -7,7 +7,7 @@ import pytest
 
 from inference.volumes.blobs import Blobs, SmoothedVolume, find_blobs, strongest_apart
 
-PLACES = [(6, 8, 9), (15, 20, 22), (16, 6, 30), (24, 30, 12)]
+VOXELS = [(6, 8, 9), (15, 20, 22), (16, 6, 30), (24, 30, 12)]
 SIGMA = 2.0
 
 
@@ -16,7 +16,7 @@ def smoothed() -> SmoothedVolume:
     """Four Gaussian blobs, two of them where slices are parted below, on a volume of 32 slices."""
     grid = np.meshgrid(*(np.arange(n) for n in (32, 40, 44)), indexing="ij", sparse=True)
     values = np.zeros((32, 40, 44))
-    for index in PLACES:
+    for index in VOXELS:
         squares = np.asarray(sum((g - p) ** 2 for g, p in zip(grid, index, strict=True)))
         values += 400.0 * np.exp(-squares / (2 * SIGMA**2))
     return SmoothedVolume(values.astype(np.float32), np.ones(values.shape, bool), 1.0, SIGMA, 60.0)
@@ -26,14 +26,14 @@ def smoothed() -> SmoothedVolume:
 def test_each_blob_is_found_once_however_the_slices_are_parted(smoothed: SmoothedVolume, at_once: int) -> None:
     parts = [find_blobs(smoothed, slice(at, at + at_once)) for at in range(0, 32, at_once)]
     positions = np.concatenate([part.position_mm for part in parts])
-    assert positions == pytest.approx(np.array(PLACES, float), abs=0.05)
+    assert positions == pytest.approx(np.array(VOXELS, float), abs=0.05)
 
 
 def test_what_lies_outside_the_region_is_no_blob(smoothed: SmoothedVolume) -> None:
     smoothed.is_inside[:, :10] = False
     blobs = find_blobs(smoothed, slice(0, 32))
     smoothed.is_inside[:] = True
-    assert blobs.position_mm == pytest.approx(np.array([PLACES[1], PLACES[3]], float), abs=0.05)
+    assert blobs.position_mm == pytest.approx(np.array([VOXELS[1], VOXELS[3]], float), abs=0.05)
 
 
 def test_a_volume_too_thin_for_a_laplacian_has_no_blobs() -> None:

@@ -55,8 +55,8 @@ def test_losses_count_what_was_answered_both_times() -> None:
 def test_empty_lung_is_not_graded() -> None:
     bench = Bench.of(read_bundle(SHIPPED / "nodule"), read_bundle(SHIPPED / "filter"), torch.device("cpu"), rotations=1)
     air = np.random.default_rng(0).normal(-870, 10, (24, 60, 60)).astype(np.int16)
-    places = [NodulePoint(CtVolume(air, (2.0, 0.7, 0.7), np.eye(4)), (12.0, 30.0, 20.0 + i)) for i in range(3)]
-    figures = empty_figures(bench, places)
+    points = [NodulePoint(CtVolume(air, (2.0, 0.7, 0.7), np.eye(4)), (12.0, 30.0, 20.0 + i)) for i in range(3)]
+    figures = empty_figures(bench, points)
     assert figures["abstained"] == 1.0
     assert figures["reasons"] == {"no_nodule_here": 3}
     assert figures["mean_probability"] is None
