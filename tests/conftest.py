@@ -8,11 +8,15 @@ import tempfile
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # test processes share few cores; set before anything imports torch
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import HealthCheck, settings
 
 from tests.support.environment import NETWORK_CACHE
+
+if TYPE_CHECKING:
+    from inference.predictor import Models
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -47,3 +51,17 @@ def research_data() -> Path:
     if not folder.is_dir():
         pytest.skip("no research data: set LUNGNODE_TEST_DATA to the folder that docs/data.md describes")
     return folder
+
+
+@pytest.fixture(scope="session")
+def network_cache() -> Path:
+    """The cache of converted networks that all tests share."""
+    return Path(os.environ[NETWORK_CACHE])
+
+
+@pytest.fixture(scope="session")
+def shipped_models(network_cache: Path) -> Models:
+    """The shipped models on the CPU; tests leave them unchanged."""
+    from inference.predictor import load_models
+
+    return load_models(None, "cpu", cache=network_cache)

@@ -23,7 +23,7 @@ from dicom_node.phantom.spec import NoduleKind, NoduleSpec, Phantom, PhantomSpec
 from dicom_node.phantom.writer import SeriesIdentity
 from dicom_node.series.pipeline import Analyzer, analyse_series
 from dicom_node.series.types import StoredInstance
-from inference.predictor import load_models
+from inference.predictor import Models
 from tests.browser.conftest import Site
 from tests.browser.test_accessibility import axe, serious
 from tests.support.factories import CtSeries, Defects, ct_series
@@ -151,10 +151,10 @@ def grainy_phantom() -> Phantom:
 
 
 def test_findings_refused_for_the_measured_kernel_are_rated_on_a_reason(
-    site: Site, open_page: Callable[..., Page]
+    site: Site, open_page: Callable[..., Page], shipped_models: Models
 ) -> None:
     """The shipped models refuse to rate the nodule for its grain alone, and rate it once that is overruled."""
-    phantom, analyzer, seed = grainy_phantom(), load_models(None, "cpu").nodule, uid()
+    phantom, analyzer, seed = grainy_phantom(), shipped_models.nodule, uid()
     identity = SeriesIdentity(patient_name="Phantom^Sharp", patient_id=seed[-12:], uid_seed=seed)
     written = ct_series(
         site.folder / seed, volume_hu=phantom.volume_hu, spacing_mm=phantom.spacing_mm, identity=identity

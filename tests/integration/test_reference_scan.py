@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from inference.predictor import load_models
+from inference.predictor import Models
 from training.data.series_io import read_scan
 
 READERS_PLACE = (56.9, 85.0, -115.0)
@@ -15,12 +15,12 @@ READERS_PLACE = (56.9, 85.0, -115.0)
 
 
 @pytest.mark.data
-def test_the_nodule_of_the_reference_scan_is_the_first_finding(research_data: Path) -> None:
+def test_the_nodule_of_the_reference_scan_is_the_first_finding(research_data: Path, shipped_models: Models) -> None:
     archive = research_data / "lidc_idri_dicom" / "LIDC-IDRI-0001.tar.xz"
     if not archive.is_file():
         pytest.skip("needs LIDC-IDRI-0001; see docs/data.md")
     volume = read_scan(archive)
-    first = load_models(None, "cpu").nodule.analyse(volume).findings[0]
+    first = shipped_models.nodule.analyse(volume).findings[0]
     assert np.linalg.norm(np.subtract(volume.position_mm(first.index), READERS_PLACE)) < 5.0
     assert first.malignancy_probability is not None
     assert first.malignancy_probability > 0.9

@@ -18,7 +18,7 @@ from inference.malignancy.ensemble import Ensemble, feature_vector
 from inference.malignancy.submodels import GROUPS, Variant, answering, doubts, submodel_recipes
 from inference.nodules.measurement import measure_nodule
 from inference.ood.attention_check import attention_in_lung
-from inference.predictor import NoduleAnalyzer, load_models
+from inference.predictor import Models, NoduleAnalyzer, load_models
 from inference.slices.slice_classifier import SliceClassifier
 from inference.types import Abstention, CtVolume
 from inference.volumes.patches import cut_patch, z_extent_of
@@ -95,8 +95,8 @@ def test_a_slice_model_never_answers_for_noise(tmp_path: Path) -> None:
     assert 0.0 <= attention.min() <= attention.max() <= 1.0
 
 
-def test_one_slice_alone_is_graded_by_the_planar_network() -> None:
-    analyzer = load_models(None, "cpu").nodule
+def test_one_slice_alone_is_graded_by_the_planar_network(shipped_models: Models) -> None:
+    analyzer = shipped_models.nodule
     small, large = (
         analyzer.analyse_slice(chest(radius_mm=r).volume_hu[20], (0.7, 0.7), (48.0, 48.0)) for r in (2.5, 9.0)
     )
@@ -111,9 +111,9 @@ def test_one_slice_alone_is_graded_by_the_planar_network() -> None:
     [((0.7, 0.7), (10.0, 10.0), "no_nodule_here"), ((2.0, 2.0), (48.0, 48.0), "implausible_pixel_spacing")],
 )
 def test_one_slice_is_not_graded_where_nothing_is_or_scale_is_unknown(
-    spacing_mm: tuple[float, float], point: tuple[float, float], code: str
+    shipped_models: Models, spacing_mm: tuple[float, float], point: tuple[float, float], code: str
 ) -> None:
-    finding = load_models(None, "cpu").nodule.analyse_slice(chest().volume_hu[20], spacing_mm, point)
+    finding = shipped_models.nodule.analyse_slice(chest().volume_hu[20], spacing_mm, point)
     assert finding.malignancy_probability is None
     assert [a.code for a in finding.abstentions] == [code]
 

@@ -7,7 +7,7 @@ import pytest
 
 from inference.networks.attention import place_on_slice, stretched
 from inference.networks.explanation import MapKind
-from inference.predictor import load_models
+from inference.predictor import Models
 from inference.types import CtVolume
 from tests.support.factories import SimpleNodule, add_ball, simple_chest
 
@@ -31,11 +31,11 @@ def test_a_view_is_laid_about_its_centre_and_no_further() -> None:
     assert everywhere.sum() == 57 * 29  # 28 mm in each direction, both edges included
 
 
-def test_the_shipped_model_has_an_attention_map() -> None:
+def test_the_shipped_model_has_an_attention_map(shipped_models: Models) -> None:
     spacing_mm = (2.0, 0.8, 0.8)
     nodule = SimpleNodule(index=(20.0, 150.0, 270.0), diameter_mm=14.0)
     hu = add_ball(simple_chest(40, 320, 400, spacing_mm), spacing_mm, nodule)
-    analyzer = load_models(None, "cpu").nodule
+    analyzer = shipped_models.nodule
     volume = CtVolume(hu, spacing_mm, np.eye(4))
     for kind in MapKind:
         weights = analyzer.explanation(volume, nodule.index, kind)

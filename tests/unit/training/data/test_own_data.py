@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from dicom_node.phantom.writer import SeriesIdentity
 from inference.malignancy.ensemble import Ensemble
-from inference.predictor import load_models
+from inference.predictor import Models
 from inference.types import CtVolume
 from inference.volumes.patches import PatchCentre, cut_patch
 from tests.support.factories import CtSeries, ct_series
@@ -89,7 +89,9 @@ def test_own_series_are_trained_calibrated_and_evaluated(tmp_path: Path, capsys:
     assert "recalibration wants 30 of 10 in each class" in capsys.readouterr().err
 
 
-def test_training_cuts_the_patch_that_serving_looks_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_training_cuts_the_patch_that_serving_looks_at(
+    shipped_models: Models, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     write_data(tmp_path, {"train": 2})
     crop = read_crop(tmp_path, read_rows(tmp_path)[1])
     sampled: list[tuple[CtVolume, PatchCentre]] = []
@@ -102,7 +104,7 @@ def test_training_cuts_the_patch_that_serving_looks_at(tmp_path: Path, monkeypat
         return margins_at(ensemble, volume, centres)
 
     monkeypatch.setattr(Ensemble, "margins_at", watched)
-    finding = load_models(None, "cpu").nodule.analyse_point(crop.volume, CENTRE)
+    finding = shipped_models.nodule.analyse_point(crop.volume, CENTRE)
     assert finding.index == crop.centre
     volume, centre = sampled[-1]
     ours, served = crop_patch(crop), cut_patch(volume, centre.index, z_extent_mm=centre.z_extent_mm)

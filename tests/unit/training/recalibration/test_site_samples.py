@@ -25,7 +25,7 @@ from db.studies.instances import series_record
 from inference.bundle import SHIPPED, Bundle, read_bundle
 from inference.calibration.calibration import CALIBRATORS, calibrated
 from inference.description import joint_digest
-from inference.predictor import load_models
+from inference.predictor import Models, load_models
 from inference.types import CtVolume
 from tests.support.factories import sqlite_database
 from training import calibrate
@@ -35,11 +35,12 @@ from training.recalibration.site_samples import SiteSamples, margin_of, samples_
 
 DIGEST = joint_digest(read_bundle(SHIPPED / "nodule").sha256, read_bundle(SHIPPED / "filter").sha256)
 SHIPPED_MODEL = ModelIdentity("lungnode-nodule", "1.0.0", DIGEST)
+CALIBRATIONS = {task: read_bundle(SHIPPED / task).recipe["calibration"] for task in ("nodule", "filter")}
 FINDINGS_EACH = 10
 
 
 def shipped_probability(task: str, z: float) -> float:
-    calibration = read_bundle(SHIPPED / task).recipe["calibration"]
+    calibration = CALIBRATIONS[task]
     return float(calibrated(np.array([z]), calibration["kind"], calibration["parameters"])[0])
 
 
@@ -98,7 +99,7 @@ def recalibrate(out: Path, url: str, *arguments: object, bundle: Path = SHIPPED 
 
 
 def test_verdicts_recalibrate_the_filter_and_let_the_same_findings_pass(
-    site: tuple[str, dict[str, bool]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    site: tuple[str, dict[str, bool]], tmp_path: Path, capsys: pytest.CaptureFixture[str], network_cache: Path
 ) -> None:
     assert recalibrate(tmp_path / "out", site[0]) == 0
     said = json.loads(capsys.readouterr().out.strip().splitlines()[-1])
@@ -119,7 +120,7 @@ def test_verdicts_recalibrate_the_filter_and_let_the_same_findings_pass(
     assert (passes[0] == passes[1]).mean() > 0.999  # all but the one on the threshold
     assert {p.name for p in (tmp_path / "out").iterdir()} >= {"MODEL_CARD.md", "reliability_after.png"}
     assert "nothing but calibration" in (tmp_path / "out" / "MODEL_CARD.md").read_text()
-    statuses = load_models(tmp_path / "out", "cpu").description.statuses
+    statuses = load_models(tmp_path / "out", "cpu", cache=network_cache).description.statuses
     assert {status.version for status in statuses if status.task == "filter"} == {after.version}
 
 
@@ -296,14 +297,14 @@ def test_a_verdict_says_whether_a_nodule_is_there(
     assert (unread, why) == (None, "without_verdict")
 
 
-def test_what_a_finding_rests_on_is_stored_with_it() -> None:
+def test_what_a_finding_rests_on_is_stored_with_it(shipped_models: Models) -> None:
     grid = np.meshgrid(*(np.arange(n) for n in (30, 64, 64)), indexing="ij")
     distance_mm = np.sqrt(
         sum(((g - n / 2) * mm) ** 2 for g, n, mm in zip(grid, (30, 64, 64), (1.25, 0.7, 0.7), strict=True))
     )
     noise = np.random.default_rng(0).normal(0, 20, distance_mm.shape)
     volume = CtVolume((np.where(distance_mm < 6, 40, -850) + noise).astype(np.int16), (1.25, 0.7, 0.7), np.eye(4))
-    finding = load_models(None, "cpu").nodule.analyse_point(volume, (15.0, 32.0, 32.0))
+    finding = shipped_models.nodule.analyse_point(volume, (15.0, 32.0, 32.0))
     for task, probability in (("filter", finding.nodule_probability), ("nodule", finding.malignancy_probability)):
         margin = finding.attributes.get("nodule_margin" if task == "filter" else "malignancy_margin")
         if probability is None:

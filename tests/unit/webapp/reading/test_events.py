@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from itertools import islice
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 
 import pytest
 from sqlalchemy import select, update
