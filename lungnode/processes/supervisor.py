@@ -4,22 +4,28 @@ During the start, the first part that fails ends the service with its reason. On
 dies is restarted with growing delays while the others keep running: images are received while models are missing,
 results delivered while the web server is down. Only a part that dies
 ``GIVE_UP_AFTER`` times in a row without ever having run for ``HEALTHY_S`` seconds ends the service with its reason.
+
+Parts are forked from the supervisor, which has no threads of its own: what several of them import is loaded once, and
+its memory is shared.
 """
 
 from __future__ import annotations
 
+import gc
 import logging
 import multiprocessing
 import os
 import signal
+import socket
+import sys
 import time
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from dicom_node.port.shared_socket import Port
 from lungnode.processes.parts import STOP_SIGNALS, Address, PartError, PartName, cannot_listen, run_part
@@ -37,6 +43,8 @@ HEALTHY_S = 60.0
 GIVE_UP_AFTER = 8
 """Consecutive deaths (over two minutes) of a part that was never healthy, after which the service ends."""
 STOP_TIMEOUT_S = 20.0
+CONTEXT = multiprocessing.get_context("fork") if sys.platform == "linux" else multiprocessing.get_context("spawn")
+"""How parts are started; system libraries of macOS do not survive a fork."""
 
 OnAddresses = Callable[[dict[PartName, Address]], object]
 
@@ -59,6 +67,13 @@ class _Part:
     was_healthy: bool = False
     """True if it ever ran for ``HEALTHY_S`` seconds."""
     restart_at_s: float | None = None
+
+
+def _run_without(unused: Iterable[socket.socket], *arguments: Any) -> None:
+    """Run a part after closing the sockets that it inherited and does not use, so that they close with the listener."""
+    for listening in unused:
+        listening.close()
+    run_part(*arguments)
 
 
 class Supervisor:
@@ -123,6 +138,7 @@ class Supervisor:
             port = Port.shared(dicom.host, dicom.port, min(dicom.processes, dicom.max_associations))
         except OSError as error:
             raise cannot_listen("DICOM", dicom.host, dicom.port, error) from None
+        self._use_port(name, port.listening.getsockname()[1])
         return [_Part(name, port.of(number)) for number in range(port.processes)]
 
     @contextmanager
@@ -144,24 +160,24 @@ class Supervisor:
             os.close(writable)
 
     def _start_all(self, wakeup: int) -> None:
-        """Start the listener first; the others need its port, which the kernel may choose."""
-        for group in ((PartName.DICOM,), (PartName.WORKER, PartName.WEB)):
-            parts = [part for part in self._parts if part.name in group]
-            for part in parts:
-                if not self._stopping:
-                    self._start(part)
-            while not self._stopping and not all(part.is_ready for part in parts):
-                self._process_events(wakeup)
+        """Start all parts, the worker first, as its models take longest to load."""
+        for part in sorted(self._parts, key=lambda part: part.name is not PartName.WORKER):
+            if not self._stopping:
+                self._start(part)
+        while not self._stopping and not all(part.is_ready for part in self._parts):
+            self._process_events(wakeup)
 
     def _start(self, part: _Part) -> None:
-        context = multiprocessing.get_context("spawn")
-        part.pipe, theirs = context.Pipe(duplex=False)
+        part.pipe, theirs = CONTEXT.Pipe(duplex=False)
+        unused = () if part.port is not None else self._listening_sockets()
         arguments = (part.name, self._settings, self._make_analyzer, theirs, os.getpid(), part.port)
-        process = context.Process(target=run_part, args=arguments, name=f"lungnode-{part.name}")
-        resource_tracker.ensure_running()  # before blocking: its start unblocks both signals
+        process = CONTEXT.Process(target=_run_without, args=(unused, *arguments), name=f"lungnode-{part.name}")
         before = signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)  # inherited: the child has no handlers yet
+        gc.freeze()  # the collector of a child would write to the pages that it shares
         try:
-            process.start()
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", DeprecationWarning)  # of the threads of BLAS, which allow for a fork
+                process.start()
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
         part.process = process
@@ -228,6 +244,9 @@ class Supervisor:
         part.restart_at_s = now_s + backoff_s
         _log.warning("part:restarts", extra={"kind": part.name.value, "retry_in_s": backoff_s})
 
+    def _listening_sockets(self) -> tuple[socket.socket, ...]:
+        return tuple({part.port.listening for part in self._parts if part.port is not None})
+
     def _until_restart_s(self) -> float | None:
         due = [part.restart_at_s for part in self._parts if part.restart_at_s is not None]
         return max(0.0, min(due) - time.monotonic()) if due else None
@@ -240,10 +259,13 @@ class Supervisor:
 
     def _remember_port(self, part: _Part) -> None:
         """Store the port that the kernel chose, for restarts."""
-        if part.name is PartName.WORKER or part.address is None:
-            return
-        section = getattr(self._settings, part.name.value).model_copy(update={"port": part.address["port"]})
-        self._settings = self._settings.model_copy(update={part.name.value: section})
+        if part.name is PartName.WEB and part.address is not None:
+            self._use_port(part.name, int(part.address["port"]))
+
+    def _use_port(self, name: PartName, port: int) -> None:
+        """Set the port of the listener or the web in the settings of parts that start from now on."""
+        section = getattr(self._settings, name.value).model_copy(update={"port": port})
+        self._settings = self._settings.model_copy(update={name.value: section})
 
     def _report_ready(self) -> None:
         addresses = {part.name: self._described(part) for part in reversed(self._parts)}  # the first of several counts
@@ -261,8 +283,8 @@ class Supervisor:
 
     def _stop_all(self) -> None:
         """Terminate every part, the listener first; kill those that do not end in time."""
-        for port in {part.port.listening for part in self._parts if part.port is not None}:
-            port.close()
+        for listening in self._listening_sockets():
+            listening.close()
         deadline_s = time.monotonic() + STOP_TIMEOUT_S
         running = [part for part in self._parts if part.process is not None]
         for part in running:
