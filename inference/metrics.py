@@ -1,4 +1,7 @@
-"""Metrics of discrimination and calibration with confidence intervals."""
+"""Metrics of discrimination and calibration with confidence intervals.
+
+SciPy is imported where it is called: the worker imports this module for its watch and may never get to compare.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import beta, norm, rankdata
 
 Array = NDArray[np.float64]
 
@@ -18,6 +20,8 @@ def auc(labels: NDArray[np.bool_], values: Array) -> float:
     negatives = len(labels) - positives
     if positives == 0 or negatives == 0:
         return float("nan")
+    from scipy.stats import rankdata
+
     ranks = rankdata(values)
     return float((ranks[labels].sum() - positives * (positives + 1) / 2) / (positives * negatives))
 
@@ -79,7 +83,9 @@ def wilson_interval(k: int, n: int, confidence: float = 0.95) -> tuple[float, fl
     """Interval of the share ``k`` of ``n`` (Wilson 1927); everything from 0 to 1 where ``n`` is 0."""
     if n == 0:
         return 0.0, 1.0
-    z = float(norm.ppf(0.5 + confidence / 2))
+    from scipy.special import ndtri
+
+    z = float(ndtri(0.5 + confidence / 2))
     centre, half = k + z * z / 2, z * float(np.sqrt(k * (n - k) / n + z * z / 4))
     low, high = (centre - half) / (n + z * z), (centre + half) / (n + z * z)
     return (0.0 if k == 0 else low), (1.0 if k == n else high)
@@ -98,8 +104,10 @@ def roc_points(labels: NDArray[np.bool_], values: Array) -> dict[str, list[float
 
 def exact_interval(count: int, n: int) -> tuple[float, float]:
     """Exact 95 % interval of a share, ``count`` of ``n`` (Clopper and Pearson 1934)."""
-    low = float(beta.ppf(0.025, count, n - count + 1)) if count else 0.0
-    return low, float(beta.ppf(0.975, count + 1, n - count)) if count < n else 1.0
+    from scipy.special import betaincinv
+
+    low = float(betaincinv(count, n - count + 1, 0.025)) if count else 0.0
+    return low, float(betaincinv(count + 1, n - count, 0.975)) if count < n else 1.0
 
 
 def reliability_bins(labels: NDArray[np.bool_], probabilities: Array, bins: int = 10) -> dict[str, list[float]]:

@@ -7,15 +7,21 @@ of classes on their logits ``(n, classes)``.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import minimize
 from scipy.special import expit, log_softmax, softmax
 
 Array = NDArray[np.float64]
+
+
+def _minimum(loss: Callable[[Array], float], start: Array, bounds: Sequence[tuple[float, float]]) -> Array:
+    """Return where L-BFGS-B finds the minimum of a loss within bounds."""
+    from scipy.optimize import minimize  # takes half a second to import, and serving only applies calibrators
+
+    return np.asarray(minimize(loss, start, method="L-BFGS-B", bounds=bounds).x)
 
 
 def _nll(z: Array, labels: Array) -> float:
@@ -25,43 +31,39 @@ def _nll(z: Array, labels: Array) -> float:
 def fit_temperature(z: Array, labels: NDArray[np.bool_]) -> dict[str, float]:
     """One temperature by L-BFGS on the negative log-likelihood (Guo et al. 2017, sec. 4.2)."""
     y = labels.astype(float)
-    best = minimize(lambda v: _nll(z / math.exp(v[0]), y), np.zeros(1), method="L-BFGS-B", bounds=[(-4.0, 4.0)])
-    return {"temperature": float(np.exp(best.x[0]))}
+    best = _minimum(lambda v: _nll(z / math.exp(v[0]), y), np.zeros(1), bounds=[(-4.0, 4.0)])
+    return {"temperature": float(np.exp(best[0]))}
 
 
 def fit_bias_corrected_temperature(z: Array, labels: NDArray[np.bool_]) -> dict[str, float]:
     """Temperature and a bias (Alexandari et al. 2020); for two classes the same family as Platt and vector scaling."""
     y = labels.astype(float)
-    best = minimize(
-        lambda v: _nll(z / math.exp(v[0]) + v[1], y), np.zeros(2), method="L-BFGS-B", bounds=[(-4.0, 4.0), (-10, 10)]
-    )
-    return {"temperature": float(np.exp(best.x[0])), "bias": float(best.x[1])}
+    best = _minimum(lambda v: _nll(z / math.exp(v[0]) + v[1], y), np.zeros(2), bounds=[(-4.0, 4.0), (-10, 10)])
+    return {"temperature": float(np.exp(best[0])), "bias": float(best[1])}
 
 
 def fit_platt(z: Array, labels: NDArray[np.bool_]) -> dict[str, float]:
     """Slope >= 0 and intercept against targets that stay away from 0 and 1 (Platt 1999, sec. 2.2)."""
     positives = int(labels.sum())
     targets = np.where(labels, (positives + 1) / (positives + 2), 1 / (len(labels) - positives + 2))
-    best = minimize(
+    best = _minimum(
         lambda v: _nll(v[0] * z + v[1], targets),
         np.array([1.0, 0.0]),
-        method="L-BFGS-B",
         bounds=[(0.0, 100.0), (-20.0, 20.0)],
     )
-    return {"slope": float(best.x[0]), "intercept": float(best.x[1])}
+    return {"slope": float(best[0]), "intercept": float(best[1])}
 
 
 def fit_beta(z: Array, labels: NDArray[np.bool_]) -> dict[str, float]:
     """Beta calibration with a, b >= 0 (Kull et al. 2017, eq. 3)."""
     y = labels.astype(float)
     log_p, log_q = -np.logaddexp(0.0, -z), -np.logaddexp(0.0, z)
-    best = minimize(
+    best = _minimum(
         lambda v: _nll(v[0] * log_p - v[1] * log_q + v[2], y),
         np.array([1.0, 1.0, 0.0]),
-        method="L-BFGS-B",
         bounds=[(0.0, 20.0), (0.0, 20.0), (-20.0, 20.0)],
     )
-    return {"a": float(best.x[0]), "b": float(best.x[1]), "c": float(best.x[2])}
+    return {"a": float(best[0]), "b": float(best[1]), "c": float(best[2])}
 
 
 def fit_isotonic(z: Array, labels: NDArray[np.bool_]) -> dict[str, list[float]]:
@@ -134,22 +136,19 @@ def calibrated(z: Array, kind: str, parameters: dict[str, Any]) -> Array:
 
 def fit_class_temperature(logits: Array, labels: NDArray[np.int64]) -> dict[str, float]:
     """One temperature for all classes by L-BFGS on the negative log-likelihood (Guo et al. 2017, sec. 4.2)."""
-    best = minimize(
-        lambda v: _class_nll(logits / math.exp(v[0]), labels), np.zeros(1), method="L-BFGS-B", bounds=[(-4.0, 4.0)]
-    )
-    return {"temperature": float(np.exp(best.x[0]))}
+    best = _minimum(lambda v: _class_nll(logits / math.exp(v[0]), labels), np.zeros(1), bounds=[(-4.0, 4.0)])
+    return {"temperature": float(np.exp(best[0]))}
 
 
 def fit_vector(logits: Array, labels: NDArray[np.int64]) -> dict[str, list[float]]:
     """A scale and a bias of each class' logit (vector scaling, Guo et al. 2017, sec. 4.2)."""
     classes = logits.shape[1]
-    best = minimize(
+    best = _minimum(
         lambda v: _class_nll(logits * v[:classes] + v[classes:], labels),
         np.concatenate([np.ones(classes), np.zeros(classes)]),
-        method="L-BFGS-B",
         bounds=[(0.0, 50.0)] * classes + [(-20.0, 20.0)] * classes,
     )
-    return {"scale": best.x[:classes].tolist(), "bias": best.x[classes:].tolist()}
+    return {"scale": best[:classes].tolist(), "bias": best[classes:].tolist()}
 
 
 def _class_nll(logits: Array, labels: NDArray[np.int64]) -> float:

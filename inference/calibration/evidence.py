@@ -15,8 +15,7 @@ from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import logit
-from scipy.stats import beta
+from scipy.special import betaincinv, logit
 
 from inference.displayed import Censored, Displayed, DisplayedProbability, NoPercentage, Question, SizeClass
 
@@ -32,8 +31,8 @@ EDGE: Final = 1e-9
 def exact_limits(k: int, n: int) -> tuple[float, float]:
     """Two-sided 95 % limits of a share (Clopper & Pearson 1934, Biometrika 26:404-413); (0, 1) where ``n`` is 0."""
     tail = (1 - CONFIDENCE) / 2
-    low = float(beta.ppf(tail, k, n - k + 1)) if k > 0 else 0.0
-    high = float(beta.ppf(1 - tail, k + 1, n - k)) if k < n else 1.0
+    low = float(betaincinv(k, n - k + 1, tail)) if k > 0 else 0.0
+    high = float(betaincinv(k + 1, n - k, 1 - tail)) if k < n else 1.0
     return low, high
 
 
@@ -53,9 +52,9 @@ def displayed_limits(k: int, n: int) -> tuple[float, float, Censored]:
     low, high = exact_limits(k, n)
     unit = 10**SHOWN_DIGITS
     if 2 * k >= n and math.ceil(high * unit) >= unit:
-        return float(beta.ppf(1 - CONFIDENCE, k, n - k + 1)), 1.0, Censored.HIGH
+        return float(betaincinv(k, n - k + 1, 1 - CONFIDENCE)), 1.0, Censored.HIGH
     if 2 * k <= n and math.floor(low * unit) <= 0:
-        return 0.0, float(beta.ppf(CONFIDENCE, k + 1, n - k)), Censored.LOW
+        return 0.0, float(betaincinv(k + 1, n - k, CONFIDENCE)), Censored.LOW
     return low, high, Censored.NONE
 
 

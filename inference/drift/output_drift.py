@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import fisher_exact
 
 from inference.drift.series_drift import (
     BOOTSTRAPS,
@@ -109,6 +108,8 @@ def compare_answers(reference: Sequence[Answer], recent: Sequence[Answer]) -> Ou
 
 def compare_shares(reference: tuple[int, int], recent: tuple[int, int]) -> Shares:
     """Compare ``(k, n)`` of the reference and recent sets by Fisher's exact test, two-sided."""
+    from scipy.stats import fisher_exact  # half a second; the worker, which watches, may never get to compare
+
     (k, n), (now_k, now_n) = reference, recent
     p = float(fisher_exact([[k, n - k], [now_k, now_n - now_k]]).pvalue) if n and now_n else 1.0
     return Shares(share(k, n), share(now_k, now_n), p)

@@ -13,8 +13,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import binary_fill_holes
-from scipy.stats import ks_2samp
 
 from inference.types import CtVolume
 
@@ -79,6 +77,8 @@ def summarise(volume: CtVolume) -> dict[str, object]:
     Medians of lung and soft tissue (HU), noise (HU, from neighbouring pixels of soft tissue), spacing (mm), and the
     histogram of what lies inside the body, as shares.
     """
+    from scipy.ndimage import binary_fill_holes
+
     slices, rows, columns = volume.volume_hu.shape
     chosen = np.unique(np.linspace(0, slices - 1, min(slices, _SLICES)).astype(int))
     full = volume.volume_hu[chosen].astype(np.float32)
@@ -107,6 +107,8 @@ def stability_index(expected: Array, actual: Array) -> Array:
 
 def compare(reference: Sequence[Mapping[str, object]], recent: Sequence[Mapping[str, object]]) -> Drift:
     """Compare summaries of two sets of series; features with too few values are left out."""
+    from scipy.stats import ks_2samp  # as in ``compare_shares``
+
     p_values, medians = {}, {}
     for name in FEATURES:
         old, new = _values(reference, name), _values(recent, name)
