@@ -28,9 +28,9 @@ import requests
 
 from benchmarks.measure import parser, report
 from db.analyses.ground_truth import Judged
-from db.analyses.scanners import Scanner
 from db.database import Database
 from db.domain.findings import Verdict
+from db.domain.scanners import Scanner
 from db.monitoring.drift_observations import Observation
 from dicom_node.phantom.writer import SeriesIdentity
 from inference.drift.calibration_watch import MIN_CASES, Calibration, watch_calibration

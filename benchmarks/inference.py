@@ -73,7 +73,7 @@ def runner(engine: Engine, network: nn.Module, shape: tuple[int, ...], device: s
 
         noise = [np.random.default_rng(i).normal(size=(1, *shape)).astype(np.float32) for i in range(4)]
         write_network(quantised(converted(network, shape), noise), graph)
-    return make_runner(engine, as_inference_layout(network).to(device), shape, torch.device(device), int8=graph)
+    return make_runner(engine, lambda: as_inference_layout(network).to(device), shape, device, int8=graph)
 
 
 def measure(name: str, device: str, repeat: int, peaks: dict[str, float]) -> list[dict[str, object]]:
@@ -87,7 +87,8 @@ def measure(name: str, device: str, repeat: int, peaks: dict[str, float]) -> lis
         with TemporaryDirectory() as folder:
             run = runner(engine, make().eval(), shape, device, Path(folder))
             for batch in BATCHES:
-                inputs = torch.randn(batch, *shape, device=device)
+                drawn = torch.randn(batch, *shape, device=device)
+                inputs = drawn.numpy() if engine.is_openvino else drawn
                 with torch.inference_mode():
                     wall, cpu = seconds_of(partial(run, inputs), repeat, device)
                 peak = peaks["float32" if "float32" in engine else "bfloat16"]

@@ -30,7 +30,8 @@ SHIPPED = Path(__file__).parent / "weights"
 class Bundle:
     """A loaded bundle: the recipe and the digest of its checked weights.
 
-    ``recipe`` is ``bundle.json`` as it stands; ``weights`` are float32 on the CPU, named ``member.parameter``.
+    ``recipe`` is ``bundle.json`` as it stands; ``weights`` are float32 on the CPU, named ``member.parameter``, and
+    empty in a described bundle.
     """
 
     folder: Path
@@ -57,19 +58,31 @@ class Bundle:
         """SHA-256 of the recipe and the weights."""
         return recipe_digest(self.recipe)
 
-    def members(self, device: torch.device) -> list[tuple[dict[str, Any], nn.Module]]:
-        """Return each network of the ensemble with its description, in evaluation mode on ``device``."""
-        loaded = []
+    def members(self, device: torch.device | str) -> list[tuple[dict[str, Any], nn.Module]]:
+        """Return each network of the ensemble with its description, in evaluation mode on ``device``.
+
+        Raises
+        ------
+        BundleError
+            The weights do not fit, or those of a described bundle cannot be read or have changed since.
+        """
+        loaded, weights = [], self.weights or self._read_weights()
         for member in self.recipe["members"]:
             network = build_network(member)
             prefix = member["prefix"] + "."
-            state = {k.removeprefix(prefix): v for k, v in self.weights.items() if k.startswith(prefix)}
+            state = {k.removeprefix(prefix): v for k, v in weights.items() if k.startswith(prefix)}
             try:
                 network.load_state_dict(state)
             except RuntimeError as error:
                 raise BundleError("the weights do not fit the architecture that bundle.json names") from error
             loaded.append((member, network.eval().to(device)))
         return loaded
+
+    def _read_weights(self) -> dict[str, Tensor]:
+        present = read_bundle(self.folder)
+        if present.recipe["weights_sha256"] != self.recipe["weights_sha256"]:
+            raise BundleError(f"the bundle in {self.folder} was replaced while in use: restart the service")
+        return present.weights
 
 
 def build_network(member: dict[str, Any]) -> nn.Module:

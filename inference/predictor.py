@@ -7,15 +7,15 @@ from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from inference.bundle import bundle_folders, read_bundle
+from inference.bundle import Bundle, bundle_folders, describe_bundle, read_bundle
 from inference.calibration.calibration import prediction_set
 from inference.calibration.evidence import displayed_for
-from inference.description import ModelsDescription, checked_bundles, description_of, joint_digest
-from inference.devices import resolve_device
+from inference.description import ModelsDescription, checked_bundles, description_of, device_name, joint_digest
 from inference.displayed import DisplayedProbability, Question
 from inference.engines.cache import NetworkCache
 from inference.engines.selection import choose_engine
@@ -25,13 +25,15 @@ from inference.malignancy.ensemble import Ensemble, combine
 from inference.malignancy.estimator import CLASSES, Index, MalignancyEstimator, Nodule
 from inference.malignancy.submodels import Variant, overlaid
 from inference.networks.attention import place_on_slice
-from inference.networks.explanation import MAPS, MapKind, shown
 from inference.nodules.candidates import find_candidates
 from inference.nodules.measurement import NoduleMeasure, measure_nodule
-from inference.slices.slice_classifier import SliceClassifier
 from inference.types import Abstention, Candidate, CtVolume, NoduleFinding, Remark, VolumeAnalysis
 from inference.volumes.blas import one_blas_thread
 from inference.volumes.patches import PatchCentre, cut_patch
+
+if TYPE_CHECKING:
+    from inference.networks.explanation import MapKind
+    from inference.slices.slice_classifier import SliceClassifier
 
 Progress = Callable[[float, str], None]
 EMPTY_HU = -700.0
@@ -169,6 +171,8 @@ class NoduleAnalyzer:
 
         0..1, and 0 out of its view. None where the ensemble has no planar network.
         """
+        from inference.networks.explanation import MAPS, shown
+
         member = self._nodule.planar_member
         if member is None:
             return None
@@ -261,13 +265,51 @@ def load_models(
     BundleError
         A bundle is missing, altered or for another task, or device or engine is unavailable.
     """
-    where = resolve_device(device)
-    bundles = {task: read_bundle(folder) for task, folder in bundle_folders(bundle, over).items()}
-    bundles = checked_bundles(bundles, variant)
+    from inference.slices.slice_classifier import SliceClassifier
+
+    where = device_name(device)
+    bundles = _described(bundle, over, variant)
+    nodule = _nodule_analyzer(bundles, where, engine, cache)
+    slices = SliceClassifier(read_bundle(bundles["slice"].folder), where)
+    return Models(nodule, slices, description_of(bundles, engine, where))
+
+
+def load_nodule_analyzer(
+    bundle: Path | None,
+    device: str,
+    engine: str = "auto",
+    variant: str = Variant.ENSEMBLE,
+    *,
+    over: Path | None = None,
+    cache: Path | None = None,
+) -> NoduleAnalyzer:
+    """Load the models of ``load_models`` that answer for series, and check the others.
+
+    Where OpenVINO answers and the cache holds the converted networks, torch is imported with the first finding, whose
+    attention map needs it.
+
+    Raises
+    ------
+    BundleError
+        As ``load_models``.
+    """
+    return _nodule_analyzer(_described(bundle, over, variant), device_name(device), engine, cache)
+
+
+def _described(bundle: Path | None, over: Path | None, variant: str) -> dict[str, Bundle]:
+    described = {task: describe_bundle(folder) for task, folder in bundle_folders(bundle, over).items()}
+    return checked_bundles(described, variant)
+
+
+def _nodule_analyzer(bundles: dict[str, Bundle], device: str, engine: str, cache: Path | None) -> NoduleAnalyzer:
     networks = NetworkCache(cache) if cache is not None else None
     nodule, nodule_filter = (
-        Ensemble(bundles[task], where, engine=choose_engine(engine, bundles[task], where.type), cache=networks)
+        Ensemble(
+            bundles[task],
+            device,
+            engine=choose_engine(engine, bundles[task], device.partition(":")[0]),
+            cache=networks,
+        )
         for task in ("nodule", "filter")
     )
-    slices = SliceClassifier(bundles["slice"], where)
-    return Models(NoduleAnalyzer(nodule, nodule_filter), slices, description_of(bundles, engine, str(where)))
+    return NoduleAnalyzer(nodule, nodule_filter)

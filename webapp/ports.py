@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from mmap import mmap
 from typing import Literal, Protocol
 
-from db.analyses.scanners import Scanner
 from db.domain.findings import NewFinding
 from db.domain.models import ModelIdentity
+from db.domain.scanners import Scanner
 from db.domain.uploads import UploadAnswer
 
 MapName = Literal["attention", "gradient"]

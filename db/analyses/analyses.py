@@ -9,12 +9,12 @@ from sqlalchemy.orm import Session
 
 from db.analyses.findings import add_model_findings
 from db.analyses.quarantine import is_in_quarantine, quarantined_analyses
-from db.analyses.scanners import Scanner, scanner_of
 from db.audit import trail as audit
 from db.domain.analyses import AnalysisOutcome, AnalysisRecord, AnalysisStatus
 from db.domain.audit import AuditEvent
 from db.domain.models import ModelIdentity
 from db.domain.reasons import SCANNER_HELD, Reason
+from db.domain.scanners import Scanner, scanner_of
 from db.domain.studies import InstanceRecord, StudyState
 from db.engine.session import checked_json, new_id, now, record_of, required
 from db.studies.instances import input_digest, series_instances

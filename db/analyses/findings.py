@@ -10,13 +10,13 @@ from sqlalchemy.orm import Session
 
 from db.analyses.quarantine import is_in_quarantine
 from db.analyses.readings import was_read_first
-from db.analyses.scanners import Scanner
 from db.audit import trail as audit
 from db.domain.audit import AuditEvent
 from db.domain.errors import InvalidRecordError, NotYoursError
 from db.domain.findings import AssessmentRecord, FindingOrigin, FindingRecord, NewFinding, Verdict
 from db.domain.models import ModelIdentity
 from db.domain.reasons import SCANNER_HELD
+from db.domain.scanners import Scanner
 from db.engine.session import check_finite, check_share, checked_json, free_text, new_id, now, record_of, required
 from db.studies.lifecycle import is_for_readers, locked_study, refresh_study, shown_findings
 from db.tables.analyses import AnalysisRow, FindingRow

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from db.analyses.scanners import Scanner
 from db.domain.findings import FindingOrigin, Verdict
+from db.domain.scanners import Scanner
 from db.tables.analyses import FindingRow
 from db.tables.arrivals import StudyRow
 from db.tables.ground_truth import AssessmentRow, PathologyRow

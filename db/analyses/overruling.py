@@ -16,14 +16,12 @@ from db.audit import trail as audit
 from db.domain.analyses import AnalysisRecord, AnalysisStatus
 from db.domain.audit import AuditEvent
 from db.domain.models import ModelIdentity
-from db.domain.reasons import Reason
+from db.domain.reasons import OVERRULABLE, Reason
 from db.domain.studies import StudyState
 from db.studies.lifecycle import locked_study, study_id_of
 from db.tables.analyses import AnalysisRow, FindingRow
 from db.tables.arrivals import SeriesRow
 
-OVERRULABLE = frozenset({"derived", "lossy", "kernel"})
-"""Codes of reasons of a series (derived, lossy) and of findings (kernel)."""
 OVERRULABLE_STATES = frozenset({StudyState.NOT_ANALYSED, StudyState.ANALYSED})
 """States of a series in which its refusals can be overruled; in the others an analysis is pending or failed."""
 

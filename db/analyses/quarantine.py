@@ -9,14 +9,17 @@ from datetime import datetime
 from sqlalchemy import ColumnElement, Select, and_, func, select
 from sqlalchemy.orm import Session, aliased
 
-from db.analyses.scanners import Scanner, recent_scanners, scanner_of
 from db.audit import trail as audit
 from db.domain.analyses import AnalysisStatus
 from db.domain.audit import AuditEvent
 from db.domain.errors import InvalidRecordError, UnknownRecordError
+from db.domain.scanners import Scanner, scanner_of
 from db.engine.session import free_text, lock_names, new_id, now, record_of, required
 from db.tables.analyses import AnalysisRow
 from db.tables.scanners import ScannerQuarantineRow
+
+RECENT_SERIES = 2000
+"""Number of latest series whose scanners are listed for quarantine."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,3 +200,15 @@ def _details(scanner: Scanner, reason: str) -> dict[str, object]:
 
 def _record(row: ScannerQuarantineRow) -> QuarantineRecord:
     return record_of(QuarantineRecord, row, scanner=Scanner(row.model, row.kernel, row.slice_spacing))
+
+
+def recent_scanners(session: Session) -> dict[Scanner, int]:
+    """Count the latest answered series by scanner."""
+    answered = AnalysisRow.status.in_((AnalysisStatus.CURRENT, AnalysisStatus.QUARANTINED))
+    latest = select(AnalysisRow.measures).where(answered).order_by(AnalysisRow.requested_at.desc()).limit(RECENT_SERIES)
+    counts: dict[Scanner, int] = {}
+    for measures in session.scalars(latest):
+        if "spacing_mm" in measures:  # absent if the series was refused before reading
+            scanner = scanner_of(measures)
+            counts[scanner] = counts.get(scanner, 0) + 1
+    return dict(sorted(counts.items()))

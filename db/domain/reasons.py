@@ -15,3 +15,5 @@ class Reason:
 
 SCANNER_HELD = Reason("scanner_held", "Not shown: the scanner is held.")
 """Reason shown instead of a quarantined result."""
+OVERRULABLE = frozenset({"derived", "lossy", "kernel"})
+"""Codes of reasons of a series (derived, lossy) and of findings (kernel) that a radiologist may overrule."""

@@ -17,8 +17,8 @@ from typing import Any
 from sqlalchemy import Row, Select, Text, cast, exists, func, or_, select
 from sqlalchemy.orm import Session
 
-from db.analyses.scanners import UNKNOWN, Scanner, scanner_of
 from db.domain.analyses import AnalysisStatus
+from db.domain.scanners import UNKNOWN, Scanner, scanner_of
 from db.engine.session import insert_once, lock_names, now
 from db.tables.analyses import AnalysisRow, FindingRow
 from db.tables.arrivals import InstanceRow

@@ -239,6 +239,11 @@ class AnalysisPool:
 def _serve(pipe: Connection, lifeline: Connection, make_analyzer: MakeAnalyzer, limits: DecodeLimits) -> None:
     """Load the models, then answer requests until the parent ends."""
     _prepare(lifeline)
+    with contextlib.suppress(EOFError, OSError):  # of a pipe whose other end is gone with the parent
+        _answer_requests(pipe, make_analyzer, limits)
+
+
+def _answer_requests(pipe: Connection, make_analyzer: MakeAnalyzer, limits: DecodeLimits) -> None:
     try:
         analyzer = make_analyzer()
     except Exception as error:  # noqa: BLE001 - the parent gets the reason; nothing else can be done
@@ -247,10 +252,7 @@ def _serve(pipe: Connection, lifeline: Connection, make_analyzer: MakeAnalyzer, 
         return
     pipe.send(ModelIdentity(analyzer.name, analyzer.version, analyzer.sha256))
     while True:
-        try:
-            files, overruled = pipe.recv()
-        except EOFError:
-            return
+        files, overruled = pipe.recv()
         pipe.send(_outcome(files, analyzer, overruled, limits))
 
 

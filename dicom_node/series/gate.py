@@ -26,8 +26,7 @@ from pydicom.uid import (
     LegacyConvertedEnhancedCTImageStorage,
 )
 
-from db.analyses.overruling import OVERRULABLE
-from db.domain.reasons import Reason
+from db.domain.reasons import OVERRULABLE, Reason
 from dicom_node.sandbox.frames import FrameHeader
 from dicom_node.series.geometry import SeriesStack
 from dicom_node.series.types import reason_of
@@ -159,7 +158,7 @@ _FRAME_CHECKS: tuple[_Check, ...] = (
 def why_not_headers(frames: Sequence[FrameHeader], overruled: frozenset[str] = frozenset()) -> Reason | None:
     """Return the first reason why frames with such headers are not analysed, or None.
 
-    Of ``overruled``, what a radiologist may overrule (``db.analyses.overruling.OVERRULABLE``) is no reason.
+    Of ``overruled``, what a radiologist may overrule (``db.domain.reasons.OVERRULABLE``) is no reason.
     """
     if not frames:
         return Reason("no_images", "The series holds no image that can be read.")

@@ -11,12 +11,11 @@ from typing import Protocol
 
 import numpy as np
 
-from db.analyses.overruling import OVERRULABLE
-from db.analyses.scanners import Scanner, scanner_of
 from db.domain.analyses import AnalysisOutcome
 from db.domain.caveats import Caveat
 from db.domain.findings import NewFinding
-from db.domain.reasons import Reason
+from db.domain.reasons import OVERRULABLE, Reason
+from db.domain.scanners import Scanner, scanner_of
 from dicom_node.encoding.errors import RefusedError, UnfitImagesError
 from dicom_node.sandbox.decode_process import DecodeLimits
 from dicom_node.series.assembly import load_series

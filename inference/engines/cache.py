@@ -1,33 +1,38 @@
 """Cache of networks converted to OpenVINO, which avoids tracing them at each start.
 
 Converting a network takes seconds of CPU, reading it back milliseconds. An entry is a folder named by a digest of all
-that the conversion depends on: the weights, the code of the network, the shape of its input, and the releases of torch
-and OpenVINO. Its manifest holds a digest of each file. An entry that is incomplete, altered, or writable by others is
-ignored and written anew.
+that the conversion depends on: the weights, the description and the code of the network, the shape of its input, and
+the releases of torch and OpenVINO. So an entry also proves that these weights could be read and fit their network. Its
+manifest holds a digest of each file. An entry that is incomplete, altered, or writable by others is ignored and written
+anew.
 """
 
 from __future__ import annotations
 
 import hashlib
-import inspect
 import json
 import logging
 import os
 import secrets
 import shutil
 import stat
-import sys
+from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-from torch import nn
+from inference.bundle import Bundle
 
-FORMAT = 1
+if TYPE_CHECKING:
+    from torch import nn
+
+FORMAT = 2
 """Version of the layout of an entry."""
 MAX_ENTRIES = 32
 """Maximum number of entries, removed by least recent use; one set of bundles has four."""
 GRAPH, WEIGHTS, MANIFEST = "network.xml", "network.bin", "manifest.json"
+CODE = tuple(Path(__file__).parents[1] / name for name in ("bundle.py", "networks/planar.py", "networks/volumetric.py"))
+"""Modules that make a network from its description and weights."""
 
 _log = logging.getLogger(__name__)
 
@@ -44,13 +49,19 @@ class NetworkCache:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
-    def converted(self, network: nn.Module, input_shape: tuple[int, ...]) -> Any:
+    def converted(
+        self, bundle: Bundle, member: dict[str, Any], network: Callable[[], nn.Module], input_shape: tuple[int, ...]
+    ) -> Any:
         """Return the converted network from the cache, or convert and store it; write errors are ignored.
 
         Parameters
         ----------
+        bundle
+            The bundle of the network; the digest of its weights is checked.
+        member
+            Description of the network in the bundle's recipe.
         network
-            In evaluation mode, on the CPU.
+            Returns the network in evaluation mode, on the CPU; called where there is no entry.
         input_shape
             ``(channels, ...)`` of one input.
 
@@ -61,10 +72,10 @@ class NetworkCache:
         """
         from inference.engines.openvino import converted
 
-        entry = self._folder / network_digest(network, input_shape)
+        entry = self._folder / network_digest(bundle, member, input_shape)
         if (model := _read(entry)) is not None:
             return model
-        model = converted(network, input_shape)
+        model = converted(network(), input_shape)
         try:
             self._write(model, entry)
         except OSError as error:
@@ -95,19 +106,14 @@ class NetworkCache:
             shutil.rmtree(path, ignore_errors=True)
 
 
-def network_digest(network: nn.Module, input_shape: tuple[int, ...]) -> str:
+def network_digest(bundle: Bundle, member: dict[str, Any], input_shape: tuple[int, ...]) -> str:
     """Return the SHA-256 of everything that a conversion depends on."""
-    import openvino
-
-    code = inspect.getsource(sys.modules[type(network).__module__])
-    digest = hashlib.sha256()
-    for part in (FORMAT, torch.__version__, openvino.__version__, input_shape, code, network):
-        digest.update(f"{part}\n".encode())
-    for name, tensor in network.state_dict().items():
-        values = tensor.detach().cpu().contiguous()
-        digest.update(f"{name} {values.dtype} {tuple(values.shape)}\n".encode())
-        digest.update(values.numpy().tobytes())
-    return digest.hexdigest()
+    parts = {
+        "releases": [FORMAT, version("torch"), version("openvino")],
+        "code": [path.read_text(encoding="utf-8") for path in CODE],
+        "network": [bundle.recipe["weights_sha256"], member, list(input_shape)],
+    }
+    return _sha256(json.dumps(parts, sort_keys=True).encode())
 
 
 def _read(entry: Path) -> Any | None:

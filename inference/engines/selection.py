@@ -17,6 +17,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+import numpy as np
+from numpy.typing import NDArray
+
 from inference.bundle import Bundle
 from inference.errors import BundleError
 from inference.memory_layout import as_channels_last
@@ -25,10 +28,13 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
 
-    from inference.engines.cache import NetworkCache
+Runner: TypeAlias = "Callable[[Any], NDArray[np.float32]]"
+"""Inputs ``(n, channels, ...)`` float32 to logits ``(n, classes)``.
 
-Runner: TypeAlias = "Callable[[Tensor], Tensor]"
-"""``(n, channels, ...)`` float32 on the engine's device to float32 logits ``(n, classes)`` on that device."""
+The inputs of torch's engines are tensors on their device, those of OpenVINO's arrays of NumPy.
+"""
+Convert: TypeAlias = "Callable[[Callable[[], nn.Module], tuple[int, ...]], Any]"
+"""Returns an OpenVINO model of a network, which is called for where it has to be converted, and its input's shape."""
 
 TOLERANCE = 0.002
 """Largest accepted change of AUC and expected calibration error from float32 on unseen patients."""
@@ -157,30 +163,32 @@ def int8_network(bundle: Bundle, prefix: str) -> Path:
 
 def make_runner(
     engine: Engine,
-    network: nn.Module,
+    network: Callable[[], nn.Module],
     input_shape: tuple[int, ...],
-    device: torch.device,
+    device: torch.device | str,
     *,
     int8: Path | None = None,
-    cache: NetworkCache | None = None,
+    convert: Convert | None = None,
 ) -> Runner:
-    """Return a runner for a network in evaluation mode and ``as_inference_layout``.
+    """Return a runner for a network.
 
     Parameters
     ----------
     engine
         One that ``why_unusable`` has nothing against.
+    network
+        Returns the network in evaluation mode and ``as_inference_layout``; called only where the engine needs it.
     input_shape
         ``(channels, ...)`` of one input.
     device
         Where the network is, and inputs will be.
     int8
         For ``openvino-int8``, what ``int8_network`` gives.
-    cache
-        Cache of converted networks; default: none.
+    convert
+        Where a conversion to OpenVINO comes from; default: made anew.
     """
     if not engine.is_openvino:
-        return torch_runner(network, device, engine)
+        return torch_runner(network(), device, engine)
     from inference.engines.openvino import converted, read_network, runner_of
 
     if engine is Engine.OPENVINO_INT8:
@@ -188,22 +196,23 @@ def make_runner(
             raise ValueError("int8 needs the file of a quantised network")
         return runner_of(read_network(int8), precision="f32")
     precision = "bf16" if engine is Engine.OPENVINO_BFLOAT16 else "f32"
-    convert = converted if cache is None else cache.converted
-    return runner_of(convert(network, input_shape), precision=precision)
+    model = converted(network(), input_shape) if convert is None else convert(network, input_shape)
+    return runner_of(model, precision=precision)
 
 
-def torch_runner(network: nn.Module, device: torch.device, engine: Engine = Engine.TORCH_BFLOAT16) -> Runner:
+def torch_runner(network: nn.Module, device: torch.device | str, engine: Engine = Engine.TORCH_BFLOAT16) -> Runner:
     """Runner of a network in torch, in the number format of ``engine``."""
     import torch
 
+    device_type = torch.device(device).type
     forward = torch.compile(network, dynamic=True) if engine is Engine.TORCH_COMPILED else network
     in_bfloat16 = engine is Engine.TORCH_BFLOAT16
     if engine is Engine.TORCH_COMPILED:
-        in_bfloat16 = counts_in_bfloat16(device.type)
+        in_bfloat16 = counts_in_bfloat16(device_type)
 
-    def run(inputs: Tensor) -> Tensor:
-        with torch.autocast(device.type, dtype=torch.bfloat16, enabled=in_bfloat16):
-            logits: Tensor = forward(as_channels_last(inputs))
-        return logits.float()
+    def run(inputs: Tensor) -> NDArray[np.float32]:
+        with torch.inference_mode(), torch.autocast(device_type, dtype=torch.bfloat16, enabled=in_bfloat16):
+            logits: NDArray[np.float32] = forward(as_channels_last(inputs)).float().cpu().numpy()
+        return logits
 
     return run

@@ -5,25 +5,28 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial, reduce
 from itertools import islice
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from scipy.special import expit
-from torch import nn
 
 from inference.bundle import Bundle
 from inference.calibration.calibration import calibrated
-from inference.engines.cache import NetworkCache
 from inference.engines.selection import Engine, Runner, answering_digest, int8_network, make_runner
 from inference.memory_layout import as_inference_layout
-from inference.networks.planar import AttentionResNet
 from inference.types import CtVolume
-from inference.volumes.patch_views import ViewSpec, rotate
+from inference.volumes.patch_views import ViewSpec, concatenated, rotate
 from inference.volumes.patches import Patch, PatchCentre, sample_patch, sample_view
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor, nn
+
+    from inference.engines.cache import NetworkCache
+    from inference.networks.planar import AttentionResNet
 
 Array = NDArray[np.float64]
 
@@ -63,41 +66,56 @@ class EnsembleAnswer:
 
 
 def network_margins(
-    run: Runner, inputs: Iterable[torch.Tensor], *, rotations: int = 8, batch_size: int = 32
-) -> torch.Tensor:
-    """Return the mean logit margin over ``rotations`` rotations and flips, ``(n,)`` float32 on the CPU.
+    run: Runner, inputs: Iterable[Any], *, rotations: int = 8, batch_size: int = 32
+) -> NDArray[np.float32]:
+    """Return the mean logit margin over ``rotations`` rotations and flips, ``(n,)``.
 
-    ``inputs`` are parts ``(n, channels, ...)``; ``batch_size`` images run at once, rotations included.
+    ``inputs`` are parts ``(n, channels, ...)`` of the kind that ``run`` takes; ``batch_size`` images run at once,
+    rotations included.
     """
-    margins = []
-    with torch.inference_mode():
-        for plain in inputs:
-            rotated = torch.cat([rotate(plain, number) for number in range(0, 8, 8 // rotations)])  # (turns * n, ...)
-            logits = torch.cat([run(part) for part in torch.split(rotated, batch_size)])
-            margins.append((logits[:, 1] - logits[:, 0]).reshape(rotations, -1).mean(dim=0).cpu())
-    return torch.cat(margins) if margins else torch.zeros(0)
+    margins = [np.zeros(0, dtype=np.float32)]
+    for plain in inputs:
+        rotated = concatenated([rotate(plain, number) for number in range(0, 8, 8 // rotations)], 0)  # (turns * n, ...)
+        logits = np.concatenate([run(rotated[at : at + batch_size]) for at in range(0, len(rotated), batch_size)])
+        of_rotations = (logits[:, 1] - logits[:, 0]).reshape(rotations, -1)
+        margins.append(reduce(np.add, of_rotations) / np.float32(rotations))  # rounded alike whatever n is
+    return np.concatenate(margins)
 
 
-def view_parts(
-    view: ViewSpec, samples: Iterable[NDArray[np.float32]], device: torch.device, size: int
-) -> Iterator[torch.Tensor]:
+def view_parts(view: ViewSpec, samples: Iterable[NDArray[np.float32]], size: int) -> Iterator[NDArray[np.float32]]:
     """Generate network inputs from sampled HU, at most ``size`` at once."""
+    yield from map(view.network_input, _stacks(samples, size))
+
+
+def view_tensors(
+    view: ViewSpec, samples: Iterable[NDArray[np.float32]], size: int, device: torch.device | str
+) -> Iterator[Tensor]:
+    """Generate the same as tensors on a device, where they are windowed."""
+    import torch
+
+    for stack in _stacks(samples, size):
+        yield view.network_input(torch.from_numpy(stack).to(device))
+
+
+def _stacks(samples: Iterable[NDArray[np.float32]], size: int) -> Iterator[NDArray[np.float32]]:
     remaining = iter(samples)
     while part := list(islice(remaining, size)):
-        yield view.network_input(torch.from_numpy(np.stack(part)).to(device))
+        yield np.stack(part)
 
 
 @dataclass(frozen=True, slots=True)
 class _Member:
-    """One network of an ensemble with its view and runner."""
+    """The view and the runner of one network of an ensemble."""
 
     view: ViewSpec
-    network: nn.Module
     run: Runner
 
 
 class Ensemble:
     """All members of a ``nodule`` or ``filter`` bundle on one device.
+
+    Torch and the weights are loaded when the networks themselves are needed: by torch's engines, for a conversion to
+    OpenVINO, and for attention maps.
 
     Parameters
     ----------
@@ -114,7 +132,7 @@ class Ensemble:
     def __init__(
         self,
         bundle: Bundle,
-        device: torch.device,
+        device: torch.device | str,
         *,
         engine: Engine = Engine.TORCH_BFLOAT16,
         rotations: int | None = None,
@@ -126,21 +144,32 @@ class Ensemble:
         self.engine = engine
         self.sha256 = answering_digest(engine, bundle)
         self._cache = cache
-        self._members = [self._member(*member) for member in bundle.members(device)]
+        self._members = [self._member(number) for number in range(len(bundle.recipe["members"]))]
         self._rotations = rotations or int(bundle.recipe["combination"].get("turns", 8))
-        self._batch_size = batch_size or BATCH_SIZES[device.type]
+        self._batch_size = batch_size or BATCH_SIZES[str(device).partition(":")[0]]
 
-    def _member(self, description: dict[str, Any], network: nn.Module) -> _Member:
+    @cached_property
+    def _networks(self) -> list[nn.Module]:
+        return [as_inference_layout(network) for _, network in self.bundle.members(self.device)]
+
+    def _member(self, number: int) -> _Member:
+        description = self.bundle.recipe["members"][number]
         view = ViewSpec.from_json(description["view"])
-        network = as_inference_layout(network)
         int8 = int8_network(self.bundle, description["prefix"]) if self.engine is Engine.OPENVINO_INT8 else None
-        run = make_runner(self.engine, network, view.input_shape, self.device, int8=int8, cache=self._cache)
-        return _Member(view, network, run)
+        convert = None if self._cache is None else partial(self._cache.converted, self.bundle, description)
+        run = make_runner(
+            self.engine, lambda: self._networks[number], view.input_shape, self.device, int8=int8, convert=convert
+        )
+        return _Member(view, run)
 
     @property
     def planar_member(self) -> tuple[ViewSpec, AttentionResNet] | None:
         """The first two-dimensional network (for attention maps), with its view."""
-        return next(((m.view, m.network) for m in self._members if isinstance(m.network, AttentionResNet)), None)
+        kinds = [member["kind"] for member in self.bundle.recipe["members"]]
+        if "planar" not in kinds:
+            return None
+        first = kinds.index("planar")
+        return self._members[first].view, cast("AttentionResNet", self._networks[first])
 
     def margins(self, patches: Sequence[Patch]) -> Array:
         """Return the logit margin of every member, ``(members, n)``."""
@@ -155,11 +184,16 @@ class Ensemble:
         with ThreadPoolExecutor(2) as threads:
             for member in self._members:
                 cut = partial(sample, shape=member.view.shape, field_mm=member.view.field_mm)
-                inputs = view_parts(member.view, threads.map(cut, patches), self.device, size)
+                samples = threads.map(cut, patches)
+                inputs: Iterable[Any] = (
+                    view_parts(member.view, samples, size)
+                    if self.engine.is_openvino
+                    else view_tensors(member.view, samples, size, self.device)
+                )
                 margins.append(
                     network_margins(member.run, inputs, rotations=self._rotations, batch_size=self._batch_size)
                 )
-        return torch.stack(margins).numpy().astype(np.float64)
+        return np.stack(margins).astype(np.float64)
 
     def answer_at(self, volume: CtVolume, centres: Sequence[PatchCentre]) -> EnsembleAnswer:
         """Return the calibrated answer at points of a volume, without measured features."""

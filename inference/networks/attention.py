@@ -44,3 +44,9 @@ def place_on_slice(
     coordinates = np.meshgrid(*(index for _, index in at), indexing="ij")
     resampled = ndimage.map_coordinates(weights, coordinates, order=1, mode="nearest")
     return np.where(inside, resampled, 0).astype(np.float32)
+
+
+def share_on(weights: Attention, mask: NDArray[np.bool_]) -> float:
+    """Return the share of the weights on ``mask`` (same shape); NaN without any weight."""
+    total = float(weights.sum(dtype=np.float64))
+    return float(weights[mask].sum(dtype=np.float64)) / total if total > 0 else float("nan")

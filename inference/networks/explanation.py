@@ -75,9 +75,3 @@ MAPS: dict[MapKind, Callable[[ViewSpec, AttentionResNet, Tensor], Weights]] = {
     MapKind.ATTENTION: attention_weights,
     MapKind.GRADIENT: gradient_weights,
 }
-
-
-def share_on(weights: Weights, mask: NDArray[np.bool_]) -> float:
-    """Return the share of the weights on ``mask`` (same shape); NaN without any weight."""
-    total = float(weights.sum(dtype=np.float64))
-    return float(weights[mask].sum(dtype=np.float64)) / total if total > 0 else float("nan")

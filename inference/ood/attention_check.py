@@ -6,16 +6,19 @@ the view is lung (ADR 0012 has the figures); it is one gate among several, and t
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage as ndi
 
-from inference.networks.attention import place_on_slice
-from inference.networks.explanation import attention_weights, share_on
-from inference.networks.planar import AttentionResNet
+from inference.networks.attention import place_on_slice, share_on
 from inference.types import Abstention, CtVolume
 from inference.volumes.patch_views import ViewSpec
 from inference.volumes.patches import cut_patch
+
+if TYPE_CHECKING:
+    from inference.networks.planar import AttentionResNet
 
 Mask = NDArray[np.bool_]
 SOFT_TISSUE_HU = -300.0
@@ -40,6 +43,8 @@ def attention_around(
     member: tuple[ViewSpec, AttentionResNet], volume: CtVolume, index: tuple[float, float, float]
 ) -> NDArray[np.float32]:
     """Return the planar network's attention around ``index`` in its slice, ``(h, w)`` in 0..1."""
+    from inference.networks.explanation import attention_weights  # needs torch, as the network does
+
     view, network = member
     return attention_weights(view, network, view.inputs([cut_patch(volume, index, z_extent_mm=(0.0, 0.0))]))[0]
 

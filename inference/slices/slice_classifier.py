@@ -41,7 +41,7 @@ def gate_of(bundle: Bundle) -> PictureGate:
 class SliceClassifier:
     """Classifier of 8-bit CT images: calibrated probabilities, with abstentions for unvalidated input."""
 
-    def __init__(self, bundle: Bundle, device: torch.device) -> None:
+    def __init__(self, bundle: Bundle, device: torch.device | str) -> None:
         (_, network), *_ = bundle.members(device)
         if not isinstance(network, AttentionResNet):
             raise TypeError("a slice bundle holds a planar network")

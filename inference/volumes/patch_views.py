@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from inference.volumes.patches import Patch, sample_view
-from inference.volumes.preprocessing import PreprocessingSpec, normalise
+from inference.volumes.preprocessing import Array, PreprocessingSpec, normalise
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,13 +41,15 @@ class ViewSpec:
         """One input of the network, ``(channels, ...)``."""
         return (len(self.windows), *(self.shape if self.volumetric else self.shape[1:]))
 
-    def network_input(self, hu: Tensor) -> Tensor:
+    def network_input(self, hu: Array) -> Array:
         """Convert ``(n, z, y, x)`` HU to the network's ``(n, channels, ...)``."""
         hu = hu[:, None] if self.volumetric else hu
-        return torch.cat([normalise(hu, spec) for spec in self.windows], dim=1)
+        return concatenated([normalise(hu, spec) for spec in self.windows], 1)
 
     def inputs(self, patches: Sequence[Patch], device: torch.device | str = "cpu") -> Tensor:
         """Return the network's input of patches, ``(n, channels, ...)`` on ``device``."""
+        import torch
+
         hu = np.stack([sample_view(patch, shape=self.shape, field_mm=self.field_mm) for patch in patches])
         return self.network_input(torch.from_numpy(hu).to(device))
 
@@ -60,10 +66,24 @@ class ViewSpec:
         return cls(tuple(PreprocessingSpec(**spec) for spec in windows), volumetric=bool(values["volumetric"]))
 
 
-def rotate(inputs: Tensor, number: int) -> Tensor:
+def concatenated(parts: Sequence[Array], axis: int) -> Array:
+    """Join arrays of NumPy or tensors of torch along an axis."""
+    joined: Array = _library_of(parts[0]).concatenate(parts, axis)
+    return joined
+
+
+def _library_of(array: object) -> Any:
+    """Return NumPy or torch; both know the functions used here by the same names and order of parameters."""
+    return np if isinstance(array, np.ndarray) else sys.modules["torch"]
+
+
+def rotate(inputs: Array, number: int) -> Array:
     """Return one of the eight in-plane rotations by 90 degrees (0 to 3) and flips (4 to 7) of ``(..., size, size)``.
 
     The same, to the bit, as sampling the patch through a rotated grid, since grids are square and centred.
     """
-    quarter = torch.rot90(inputs, -(number % 4), dims=(-2, -1))
-    return quarter.flip(-1) if number >= 4 else quarter
+    library = _library_of(inputs)
+    rotated: Array = library.rot90(inputs, -(number % 4), (-2, -1))
+    if number >= 4:
+        rotated = library.flip(rotated, (-1,))
+    return rotated

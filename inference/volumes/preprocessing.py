@@ -1,10 +1,21 @@
-"""Preprocessing of Hounsfield units for the networks; the specification is part of the bundle."""
+"""Preprocessing of Hounsfield units for the networks; the specification is part of the bundle.
+
+The functions take NumPy's arrays and torch's tensors alike, to the bit, so that a process whose networks run in
+OpenVINO need not import torch.
+"""
 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, TypeVar
 
-from torch import Tensor
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Array = TypeVar("Array", NDArray[np.float32], "Tensor")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,12 +46,12 @@ class PreprocessingSpec:
         return asdict(self)
 
 
-def apply_window(hu: Tensor, center: float, width: float) -> Tensor:
+def apply_window(hu: Array, center: float, width: float) -> Array:
     """Map HU to 0..1, linear inside the window and clipped outside (PS3.3 C.11.2.1.3.2)."""
-    return ((hu - (center - width / 2)) / width).clamp(0.0, 1.0)
+    return ((hu - (center - width / 2)) / width).clip(0.0, 1.0)
 
 
-def normalise(hu: Tensor, spec: PreprocessingSpec) -> Tensor:
+def normalise(hu: Array, spec: PreprocessingSpec) -> Array:
     """Window HU and normalise, any shape; the one function that training and serving share."""
     return (apply_window(hu, spec.window_center, spec.window_width) - spec.mean) / spec.std
 

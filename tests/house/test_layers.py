@@ -26,6 +26,14 @@ def test_layers_hold(root: Path) -> None:
         ("import inference.types", ("flask", "sqlalchemy", "pydicom", "pynetdicom", "pydantic_settings")),
         ("import lungnode.cli", ("torch", "flask", "sqlalchemy", "pydicom", "pynetdicom", "numpy", "dbos")),
         ("import lungnode.settings.table, lungnode.logs", ("torch", "sqlalchemy", "pynetdicom", "numpy")),
+        (
+            "import inference.predictor, dicom_node.jobs.analysis_process, lungnode.wiring.models",
+            ("torch", "sqlalchemy", "flask", "scipy.stats", "scipy.optimize"),
+        ),
+        (
+            "import lungnode.monitoring.watch_report, dicom_node.jobs.attempts",
+            ("torch", "scipy", "inference.predictor"),
+        ),
     ],
 )
 def test_a_fresh_interpreter_loads_nothing_heavy(statement: str, forbidden: tuple[str, ...], root: Path) -> None:

@@ -13,10 +13,10 @@ import trustme
 
 from benchmarks.authority import issue, revocation_list
 from db.analyses import quarantine
-from db.analyses.scanners import Scanner
 from db.database import Database
 from db.domain.analyses import AnalysisOutcome
 from db.domain.deliveries import DeliveryStatus
+from db.domain.scanners import Scanner
 from db.results import deliveries
 from db.studies.instances import receiving_series
 from lungnode.monitoring.alerts import Alerts, post_json

@@ -8,7 +8,6 @@ from dataclasses import replace
 import pytest
 
 from db.analyses import analyses, findings, quarantine
-from db.analyses.scanners import Scanner, recent_scanners
 from db.audit import trail as audit
 from db.database import Database
 from db.domain.analyses import AnalysisOutcome, AnalysisRecord, AnalysisStatus
@@ -16,6 +15,7 @@ from db.domain.errors import InvalidRecordError, UnknownRecordError
 from db.domain.findings import NewFinding, Verdict
 from db.domain.models import ModelIdentity
 from db.domain.reasons import SCANNER_HELD, Reason
+from db.domain.scanners import Scanner
 from db.domain.studies import ReceivedInstance, StudyState
 from db.domain.worklist import StudyDetail, WorklistQuery
 from db.monitoring import drift_observations
@@ -212,7 +212,7 @@ def test_scanners_are_listed_with_what_is_held_of_them(
     analyse(database, arrive(database, received(study="1.2.4")), model, answered(SHARP))
     with database.read() as session:
         listed = {state.scanner: state for state in quarantine.scanner_states(session)}
-        assert recent_scanners(session) == {SHARP: 1, SMOOTH: 1}
+        assert quarantine.recent_scanners(session) == {SHARP: 1, SMOOTH: 1}
         assert quarantine.scanner_by_key(session, SHARP.key[:8]) == SHARP
         with pytest.raises(UnknownRecordError):
             quarantine.scanner_by_key(session, "")

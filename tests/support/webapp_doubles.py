@@ -16,12 +16,12 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from db.analyses import analyses
-from db.analyses.scanners import Scanner
 from db.database import Database
 from db.domain.analyses import AnalysisOutcome
 from db.domain.findings import NewFinding
 from db.domain.models import ModelIdentity
 from db.domain.reasons import Reason
+from db.domain.scanners import Scanner
 from db.domain.studies import PatientAttributes, ReceivedInstance, StudyState
 from db.domain.uploads import UploadAnswer
 from db.intake.ingest import record_instance

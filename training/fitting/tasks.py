@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from inference.engines.selection import torch_runner
 from inference.lungs.search_region import segment_lungs
-from inference.malignancy.ensemble import network_margins, view_parts
+from inference.malignancy.ensemble import network_margins, view_tensors
 from inference.nodules.candidates import find_candidates
 from inference.types import Abstention
 from inference.volumes.patch_views import ViewSpec
@@ -145,8 +145,8 @@ def patch_margins(
 ) -> NDArray[np.float64]:
     """Return the margins ``(n,)`` of patches as the ensemble computes them (``inference.malignancy.ensemble``)."""
     samples = (sample_view(patch, shape=view.shape, field_mm=view.field_mm) for patch in patches)
-    inputs = view_parts(view, samples, device, 4)
-    return network_margins(torch_runner(network, device), inputs).double().numpy()
+    inputs = view_tensors(view, samples, 4, device)
+    return network_margins(torch_runner(network, device), inputs).astype(np.float64)
 
 
 GROUPS: dict[str, Callable[[str], list[Group]]] = {"nodule": nodule_groups, "filter": filter_groups}

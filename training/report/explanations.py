@@ -12,8 +12,8 @@ from scipy import ndimage as ndi
 from inference.bundle import Bundle
 from inference.malignancy.ensemble import Ensemble
 from inference.metrics import bootstrap_interval
-from inference.networks.attention import place_on_slice
-from inference.networks.explanation import attention_weights, gradient_weights, share_on
+from inference.networks.attention import place_on_slice, share_on
+from inference.networks.explanation import attention_weights, gradient_weights
 from inference.ood.attention_check import RIM_MM, lung_of
 from training.data.features import MeasuredCrop
 from training.data.nodules import NoduleCrop, crop_patch

@@ -7,12 +7,13 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
-from db.analyses.overruling import OVERRULABLE, OVERRULABLE_STATES
+from db.analyses.overruling import OVERRULABLE_STATES
 from db.analyses.readings import ReadingEvent
 from db.domain import findings
 from db.domain.analyses import AnalysisStatus
 from db.domain.deliveries import DeliveryStatus
 from db.domain.findings import FindingOrigin, FindingRecord, Verdict
+from db.domain.reasons import OVERRULABLE
 from db.domain.studies import SeriesRecord, StudyState
 from db.domain.worklist import StudyDetail
 from inference.displayed import Displayed, Question, displayed_of

@@ -3,25 +3,45 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 
+from inference.bundle import Bundle, build_network, describe_bundle, write_recipe, write_weights
 from inference.engines import cache as network_cache
 from inference.engines.cache import GRAPH, MANIFEST, WEIGHTS, NetworkCache, network_digest
-from inference.networks.volumetric import VolumetricResNet
 
 pytestmark = pytest.mark.skipif(find_spec("openvino") is None, reason="needs the extra openvino")
 
 SHAPE = (2, 8, 8, 8)
+MEMBER: dict[str, Any] = {"prefix": "a", "kind": "volumetric", "widths": [4, 8], "in_channels": 2}
 
 
-def network(seed: int = 0, widths: tuple[int, ...] = (4, 8)) -> VolumetricResNet:
+def written_bundle(folder: Path, seed: int = 0) -> Bundle:
+    """A bundle of one small network, described."""
     torch.manual_seed(seed)
-    return VolumetricResNet(widths, num_classes=2, in_channels=2).eval()
+    digest = write_weights(folder, {"a": build_network(MEMBER)})
+    write_recipe(folder, {"members": [MEMBER], "weights_sha256": digest})
+    return describe_bundle(folder)
+
+
+@pytest.fixture
+def bundle(tmp_path: Path) -> Bundle:
+    return written_bundle(tmp_path / "bundle")
+
+
+def convert(cache: NetworkCache, bundle: Bundle) -> object:
+    """The converted network, from the cache if it is there."""
+    (member,) = bundle.recipe["members"]
+    return cache.converted(bundle, member, lambda: bundle.members("cpu")[0][1], SHAPE)
 
 
 @pytest.fixture
@@ -40,10 +60,10 @@ def conversions(monkeypatch: pytest.MonkeyPatch) -> list[object]:
     return calls
 
 
-def logits(model: object) -> torch.Tensor:
+def logits(model: object) -> NDArray[np.float32]:
     from inference.engines.openvino import runner_of
 
-    inputs = torch.rand(3, *SHAPE, generator=torch.Generator().manual_seed(1))
+    inputs = np.random.default_rng(1).random((3, *SHAPE), dtype=np.float32)
     return runner_of(model, precision="f32")(inputs)
 
 
@@ -53,12 +73,13 @@ def entry_of(folder: Path) -> Path:
 
 
 def test_a_second_start_reads_the_network_and_answers_bit_for_bit_alike(
-    tmp_path: Path, conversions: list[object]
+    tmp_path: Path, bundle: Bundle, conversions: list[object]
 ) -> None:
-    first = logits(NetworkCache(tmp_path / "cache").converted(network(), SHAPE))
-    second = logits(NetworkCache(tmp_path / "cache").converted(network(), SHAPE))
+    first = logits(convert(NetworkCache(tmp_path / "cache"), bundle))
+    (bundle.folder / "model.safetensors").unlink()  # so it is not read again
+    second = logits(convert(NetworkCache(tmp_path / "cache"), bundle))
     assert len(conversions) == 1
-    assert torch.equal(first, second)
+    assert np.array_equal(first, second)
     assert (tmp_path / "cache").stat().st_mode & 0o077 == 0
 
 
@@ -125,48 +146,63 @@ def a_file_instead(entry: Path) -> None:
     ],
 )
 def test_an_entry_that_is_damaged_or_foreign_is_never_used(
-    tmp_path: Path, conversions: list[object], damage: Callable[[Path], None]
+    tmp_path: Path, bundle: Bundle, conversions: list[object], damage: Callable[[Path], None]
 ) -> None:
     cache = NetworkCache(tmp_path / "cache")
-    expected = logits(cache.converted(network(), SHAPE))
+    expected = logits(convert(cache, bundle))
     damage(entry_of(tmp_path / "cache"))
-    assert torch.equal(logits(cache.converted(network(), SHAPE)), expected)
+    assert np.array_equal(logits(convert(cache, bundle)), expected)
     assert len(conversions) == 2
 
 
-def test_a_damaged_entry_is_written_anew(tmp_path: Path, conversions: list[object]) -> None:
+def test_a_damaged_entry_is_written_anew(tmp_path: Path, bundle: Bundle, conversions: list[object]) -> None:
     cache = NetworkCache(tmp_path / "cache")
-    cache.converted(network(), SHAPE)
+    convert(cache, bundle)
     flipped(entry_of(tmp_path / "cache"))
     for _ in range(2):
-        cache.converted(network(), SHAPE)
+        convert(cache, bundle)
     assert len(conversions) == 2
 
 
-def test_what_a_conversion_depends_on_is_part_of_the_digest(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_a_conversion_depends_on_is_part_of_the_digest(
+    tmp_path: Path, bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
     digests = {
-        network_digest(network(), SHAPE),
-        network_digest(network(seed=1), SHAPE),
-        network_digest(network(widths=(4, 4)), SHAPE),
-        network_digest(network(), (2, 16, 16, 16)),
+        network_digest(bundle, MEMBER, SHAPE),
+        network_digest(written_bundle(tmp_path / "other", seed=1), MEMBER, SHAPE),
+        network_digest(bundle, {**MEMBER, "widths": [4, 4]}, SHAPE),
+        network_digest(bundle, MEMBER, (2, 16, 16, 16)),
     }
-    monkeypatch.setattr("openvino.__version__", "0.0")
-    digests.add(network_digest(network(), SHAPE))
-    monkeypatch.setattr(torch, "__version__", "0.0")
-    digests.add(network_digest(network(), SHAPE))
-    assert len(digests) == 6
+    edited = tmp_path / "volumetric.py"
+    edited.write_text(network_cache.CODE[-1].read_text() + "\n")
+    for release in ("torch", "openvino"):
+        monkeypatch.setattr(network_cache, "version", lambda name, it=release: "0.0" if name == it else "1.0")
+        digests.add(network_digest(bundle, MEMBER, SHAPE))
+    monkeypatch.setattr(network_cache, "CODE", (*network_cache.CODE[:-1], edited))
+    digests.add(network_digest(bundle, MEMBER, SHAPE))
+    assert len(digests) == 7
+    assert network_digest(replace(bundle, folder=tmp_path / "moved"), MEMBER, SHAPE) in digests
 
 
-def test_a_folder_that_cannot_be_written_is_no_failure(tmp_path: Path, conversions: list[object]) -> None:
+def test_the_code_of_every_kind_of_network_is_part_of_the_digest() -> None:
+    members = [MEMBER, {"kind": "planar", "preset": "small", "in_channels": 1}]
+    modules = {Path(str(sys.modules[type(build_network(member)).__module__].__file__)) for member in members}
+    assert modules <= set(network_cache.CODE)
+
+
+def test_a_folder_that_cannot_be_written_is_no_failure(
+    tmp_path: Path, bundle: Bundle, conversions: list[object]
+) -> None:
     (tmp_path / "cache").write_bytes(b"a file where the folder should be")
-    assert NetworkCache(tmp_path / "cache").converted(network(), SHAPE) is not None
+    assert convert(NetworkCache(tmp_path / "cache"), bundle) is not None
     assert len(conversions) == 1
 
 
 def test_the_least_recently_used_entries_are_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(network_cache, "MAX_ENTRIES", 2)
     cache = NetworkCache(tmp_path / "cache")
-    for seed in range(3):
-        cache.converted(network(seed), SHAPE)
+    bundles = [written_bundle(tmp_path / str(seed), seed) for seed in range(3)]
+    for bundle in bundles:
+        convert(cache, bundle)
     names = {path.name for path in (tmp_path / "cache").iterdir()}
-    assert names == {network_digest(network(seed), SHAPE) for seed in (1, 2)}
+    assert names == {network_digest(bundle, MEMBER, SHAPE) for bundle in bundles[1:]}

@@ -14,15 +14,15 @@ import torch
 from numpy.typing import NDArray
 
 from inference import predictor
-from inference.bundle import SHIPPED, Bundle, read_bundle
+from inference.bundle import SHIPPED, Bundle, describe_bundle, read_bundle
 from inference.devices import resolve_device
 from inference.engines import selection
 from inference.engines.selection import Engine, answering_digest, choose_engine, why_unusable
 from inference.errors import BundleError
-from inference.malignancy.ensemble import Ensemble, network_margins
+from inference.malignancy.ensemble import Ensemble, network_margins, view_parts, view_tensors
 from inference.types import CtVolume
 from inference.volumes.patch_views import ViewSpec
-from inference.volumes.patches import Patch, cut_patch
+from inference.volumes.patches import Patch, cut_patch, sample_view
 from inference.volumes.preprocessing import PreprocessingSpec
 from lungnode.settings.analysis import ModelSettings
 from tests.support.factories import SimpleNodule, add_ball, simple_chest
@@ -92,6 +92,51 @@ def test_engines_answer_like_float32(bundle: Bundle, patches: list[Patch], engin
     assert changes(bundle, engine, patches).max() < tolerance
 
 
+@pytest.mark.parametrize("rotations", [1, 2, 8])
+@pytest.mark.parametrize("volumetric", [False, True], ids=["planar", "volumetric"])
+def test_arrays_are_prepared_like_tensors_to_the_bit(patches: list[Patch], volumetric: bool, rotations: int) -> None:
+    """OpenVINO's networks are given arrays, so that torch need not be imported; torch's own are given tensors."""
+    view = ViewSpec((PreprocessingSpec(size=24), PreprocessingSpec(size=24, window_center=40.0)), volumetric=volumetric)
+    inputs: list[NDArray[np.float32]] = []
+
+    def run(given: Any) -> NDArray[np.float32]:
+        inputs.append(np.asarray(given))
+        return np.zeros((len(given), 2), dtype=np.float32)
+
+    samples = [sample_view(patch, shape=view.shape, field_mm=view.field_mm) for patch in patches]
+    for parts in (view_parts(view, samples, 4), view_tensors(view, samples, 4, CPU)):
+        network_margins(run, parts, rotations=rotations, batch_size=100)
+    half = len(inputs) // 2
+    assert half == 2
+    for array, tensor in zip(inputs[:half], inputs[half:], strict=True):
+        assert array.dtype == tensor.dtype == np.float32
+        assert np.array_equal(array, tensor)
+
+
+@pytest.mark.parametrize("count", range(1, 9))
+def test_the_mean_of_the_turns_is_rounded_alike_however_many_are_asked_together(count: int) -> None:
+    logits = np.random.default_rng(0).normal(0, 3, (8, 8, 2)).astype(np.float32)  # (turns, n, classes)
+    inputs = np.zeros((count, 1, 4, 4), dtype=np.float32)
+    together = network_margins(lambda _: logits[:, :count].reshape(-1, 2), [inputs], rotations=8, batch_size=64)
+    alone = network_margins(lambda _: logits[:, 0], [inputs[:1]], rotations=8, batch_size=64)
+    assert together[0] == alone[0]
+    assert together == pytest.approx((logits[:, :count, 1] - logits[:, :count, 0]).mean(axis=0), abs=1e-5)
+
+
+def test_a_described_bundle_reads_its_weights_when_a_network_is_needed(bundle: Bundle, patches: list[Patch]) -> None:
+    described = describe_bundle(bundle.folder)
+    assert described.weights == {}
+    loaded, lazy = (Ensemble(b, CPU, engine=Engine.TORCH_FLOAT32, rotations=1) for b in (bundle, described))
+    assert np.array_equal(loaded.margins(patches[:1]), lazy.margins(patches[:1]))
+
+
+def test_weights_that_were_replaced_meanwhile_are_refused(bundle: Bundle) -> None:
+    described = describe_bundle(bundle.folder)
+    other = replace(described, recipe={**described.recipe, "weights_sha256": "0" * 64})
+    with pytest.raises(BundleError, match="was replaced"):
+        other.members(CPU)
+
+
 @needs_openvino
 def test_one_compiled_network_takes_any_number_of_pictures_from_any_thread(
     bundle: Bundle, patches: list[Patch]
@@ -121,9 +166,9 @@ def test_the_size_of_batches_changes_no_answer(bundle: Bundle, patches: list[Pat
 def test_every_turn_counts_in_the_mean(patches: list[Patch]) -> None:
     shapes = []
 
-    def run(inputs: torch.Tensor) -> torch.Tensor:
+    def run(inputs: torch.Tensor) -> NDArray[np.float32]:
         shapes.append(inputs)
-        return torch.stack([torch.zeros(len(inputs)), inputs[:, 0, 0, 0]], dim=1)
+        return torch.stack([torch.zeros(len(inputs)), inputs[:, 0, 0, 0]], dim=1).numpy()
 
     inputs = ViewSpec((PreprocessingSpec(),)).inputs(patches[:2])
     margins = network_margins(run, [inputs], rotations=8)

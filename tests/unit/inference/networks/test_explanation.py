@@ -8,8 +8,8 @@ import torch
 
 from inference.bundle import SHIPPED, read_bundle
 from inference.malignancy.ensemble import Ensemble
-from inference.networks.attention import place_on_slice
-from inference.networks.explanation import attention_weights, gradient_weights, share_on
+from inference.networks.attention import place_on_slice, share_on
+from inference.networks.explanation import attention_weights, gradient_weights
 from inference.types import CtVolume
 from inference.volumes.patches import cut_patch
 from training.report.explanations import regions

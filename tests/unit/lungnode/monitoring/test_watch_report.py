@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from db.analyses.ground_truth import Judged
-from db.analyses.scanners import Scanner
 from db.domain.findings import Verdict
+from db.domain.scanners import Scanner
 from lungnode.monitoring.watch_report import lasting, overrides, p_of_increase
 
 SCANNER = Scanner("Maker One", "B60f", "1.0 mm")
