@@ -162,11 +162,6 @@ class DecodeProcess:
             reply = self.request({"operation": "picture", "path": str(path), "target": str(target)})
             return GreyPicture(_load_picture(target), validated(_IS_COLOURED, reply))
 
-    def warm_up(self) -> None:
-        """Start the child before the first request."""
-        with self._lock:
-            self._running()
-
     def request(self, message: Mapping[str, object]) -> bytes:
         """Send one request to ``decode_child``, and return the JSON text of its value, to be validated.
 

@@ -86,10 +86,6 @@ class InstanceFiles:
         self._lock = Lock()
         self._layouts: OrderedDict[Path, PixelLayout] = OrderedDict()
 
-    def warm_up(self) -> None:
-        """Start the child before the first request."""
-        self._process.warm_up()
-
     def close(self) -> None:
         """End the child."""
         self._process.close()

@@ -29,7 +29,6 @@ class ArchiveFiles:
         self._store = store
         self._integrity = Integrity(database, store.files)
         self._files = InstanceFiles(replace(limits, timeout_s=INSTANCE_TIMEOUT_S))
-        self._files.warm_up()
 
     def close(self) -> None:
         """End the decoding child."""

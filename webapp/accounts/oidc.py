@@ -1,7 +1,8 @@
 """Sign-in with OpenID Connect: authorization code flow with PKCE.
 
 Authlib stores state, nonce and verifier in a signed cookie of this sign-in, and checks the ID token: signature, issuer,
-audience, times, nonce. The role is taken from a claim, by the settings; accounts without a role are refused.
+audience, times, nonce. The role is taken from a claim, by the settings; accounts without a role are refused. Authlib is
+imported where a provider is configured.
 """
 
 from __future__ import annotations
@@ -10,11 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
-from authlib.common.errors import AuthlibBaseError
-from authlib.integrations.flask_client import OAuth
 from flask import Blueprint, Flask, current_app, redirect, request, session, url_for
-from joserfc.errors import JoseError
-from requests import RequestException
 from werkzeug.wrappers import Response
 
 from db.accounts.names import ANONYMOUS, display_name
@@ -43,11 +40,6 @@ DISPLAY_CLAIMS = ("name", "preferred_username", "email")
 NAMELESS = "?"
 """Display name of an account without a printable name."""
 REFUSED = "Your organisation's sign-in was not completed, or it gives you no role here. Ask your administrator."
-UNFIT = (
-    *(AuthlibBaseError, JoseError, ValueError, LookupError, TypeError),
-    *(AttributeError, ArithmeticError, RecursionError),
-)
-"""Raised for a malformed response of the provider."""
 
 
 def install(app: Flask) -> None:
@@ -55,6 +47,8 @@ def install(app: Flask) -> None:
     options = cast("Services", app.extensions[EXTENSION]).options
     if options.oidc is None:
         return
+    from authlib.integrations.flask_client import OAuth
+
     app.secret_key = options.secret_key
     app.config.update(
         SESSION_COOKIE_NAME=STATE_COOKIE,
@@ -77,6 +71,16 @@ def install(app: Flask) -> None:
     )
 
 
+def _provider_errors() -> tuple[type[Exception], ...]:
+    """Return what is raised for an unreachable provider, and for a malformed response of one."""
+    from authlib.common.errors import AuthlibBaseError
+    from joserfc.errors import JoseError
+    from requests import RequestException
+
+    malformed = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError)
+    return (RequestException, AuthlibBaseError, JoseError, *malformed)
+
+
 def _configured() -> tuple[OidcProvider, Any]:
     provider = current_services().options.oidc
     if provider is None:
@@ -92,7 +96,7 @@ def start() -> Response:
     session["next"] = safe_next(request.args.get("next", ""))
     try:
         return cast("Response", client.authorize_redirect(absolute_url(url_for("oidc.callback"))))
-    except (RequestException, *UNFIT):
+    except _provider_errors():
         raise UnavailableError("The identity provider is unreachable.") from None
 
 
@@ -105,7 +109,7 @@ def callback() -> Response:
         claims = client.authorize_access_token().get("userinfo") or {}
         if not isinstance(claims, Mapping):
             return _refuse("provider")
-    except (RequestException, *UNFIT):
+    except _provider_errors():
         return _refuse("provider")
     finally:
         session.clear()
