@@ -30,7 +30,7 @@ from db.domain.studies import PatientAttributes, ReceivedInstance, StudyState
 from db.engine import schema
 from db.engine.session import new_id
 from db.intake.ingest import search_text
-from db.tables.arrivals import PatientRow, StudyRow
+from db.tables.studies import PatientRow, StudyRow
 from webapp.assembly import create_app
 from webapp.options import WebOptions
 

@@ -20,7 +20,7 @@ from db.engine.session import checked_json, new_id, now, record_of, required
 from db.studies.instances import input_digest, series_instances
 from db.studies.lifecycle import UNFINISHED, locked_study, refresh_study, study_id_of, unique
 from db.tables.analyses import AnalysisRow
-from db.tables.arrivals import SeriesRow, StudyRow
+from db.tables.studies import SeriesRow, StudyRow
 
 NEWER_INSTANCES = Reason("newer_instances", "More images of the series arrived before this analysis began.")
 SYSTEM = "system"

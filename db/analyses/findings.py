@@ -20,8 +20,8 @@ from db.domain.scanners import Scanner
 from db.engine.session import check_finite, check_share, checked_json, free_text, new_id, now, record_of, required
 from db.studies.lifecycle import is_for_readers, locked_study, refresh_study, shown_findings
 from db.tables.analyses import AnalysisRow, FindingRow
-from db.tables.arrivals import InstanceRow, SeriesRow, StudyRow
 from db.tables.ground_truth import AssessmentRow
+from db.tables.studies import InstanceRow, SeriesRow, StudyRow
 
 VERDICT_TAGS = {
     Verdict.ACCEPT: "finding:accepted",

@@ -10,9 +10,9 @@ from sqlalchemy.orm import Session
 from db.domain.findings import FindingOrigin, Verdict
 from db.domain.scanners import Scanner
 from db.tables.analyses import FindingRow
-from db.tables.arrivals import StudyRow
 from db.tables.ground_truth import AssessmentRow, PathologyRow
 from db.tables.scanners import ObservationRow, WatchedScannerRow
+from db.tables.studies import StudyRow
 
 LATEST = 2000
 """Number of latest verdicts and pathology reports to evaluate."""

@@ -20,7 +20,7 @@ from db.domain.reasons import OVERRULABLE, Reason
 from db.domain.studies import StudyState
 from db.studies.lifecycle import locked_study, study_id_of
 from db.tables.analyses import AnalysisRow, FindingRow
-from db.tables.arrivals import SeriesRow
+from db.tables.studies import SeriesRow
 
 OVERRULABLE_STATES = frozenset({StudyState.NOT_ANALYSED, StudyState.ANALYSED})
 """States of a series in which its refusals can be overruled; in the others an analysis is pending or failed."""

@@ -18,8 +18,8 @@ from db.domain.errors import InvalidRecordError, UnknownRecordError
 from db.engine.session import insert_once, now
 from db.studies.lifecycle import study_id_of
 from db.tables.analyses import AnalysisRow, FindingRow
-from db.tables.arrivals import SeriesRow, StudyRow
 from db.tables.ground_truth import PathologyRow
+from db.tables.studies import SeriesRow, StudyRow
 
 NEAR_MM = 5.0
 """Largest distance, in mm, from a position to the finding it belongs to (or the finding's radius if larger)."""

@@ -8,7 +8,7 @@ from db.audit import trail as audit
 from db.domain.audit import AuditEvent
 from db.engine.session import now
 from db.studies.lifecycle import locked_study, study_id_of
-from db.tables.arrivals import StudyRow
+from db.tables.studies import StudyRow
 
 
 def review_study(session: Session, study_uid: str, *, reviewed_by: str) -> None:

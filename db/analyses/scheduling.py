@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session
 
 from db.analyses.analyses import SYSTEM
 from db.domain.analyses import AnalysisRecord
-from db.tables.arrivals import StudyRow
+from db.tables.studies import StudyRow
 
 SLICE_S = 2.0
 """Delay, in seconds, per image of the study still to be analysed, up to and including this series."""

@@ -22,9 +22,9 @@ from db.domain.models import ModelIdentity
 from db.domain.studies import StudyState
 from db.engine.session import checked_json, insert_once, new_id, now
 from db.tables.analyses import AnalysisRow
-from db.tables.arrivals import SeriesRow, StudyRow
 from db.tables.ground_truth import PathologyRow
 from db.tables.models import ShadowRunRow
+from db.tables.studies import SeriesRow, StudyRow
 
 SYSTEM = "system"
 

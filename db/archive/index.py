@@ -13,8 +13,8 @@ from sqlalchemy.orm import Session
 
 from db.domain.uids import EXPLICIT_VR_LITTLE_ENDIAN
 from db.engine.session import record_of
-from db.tables.arrivals import InstanceRow, SeriesRow, StudyRow
 from db.tables.exchange import ResultRow
+from db.tables.studies import InstanceRow, SeriesRow, StudyRow
 
 """Transfer syntax of results: Explicit VR Little Endian."""
 RESULT_DESCRIPTION = "lungnode second reader, not a diagnosis"

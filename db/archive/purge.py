@@ -20,7 +20,6 @@ from db.domain.deliveries import DeliveryStatus
 from db.domain.exchange import CommitmentStatus, PriorStatus
 from db.studies.lifecycle import SETTLED, UNFINISHED, locked_study
 from db.tables.analyses import AnalysisRow, FindingRow
-from db.tables.arrivals import InstanceRow, PatientRow, SeriesRow, StudyRow
 from db.tables.exchange import (
     CommitmentRow,
     DeliveryRow,
@@ -32,6 +31,7 @@ from db.tables.exchange import (
 )
 from db.tables.ground_truth import AssessmentRow, PathologyRow
 from db.tables.models import ShadowRunRow
+from db.tables.studies import InstanceRow, PatientRow, SeriesRow, StudyRow
 
 BATCH_SIZE = 500
 

@@ -16,8 +16,8 @@ from db.archive.index import ArchivedInstance
 from db.domain.studies import PatientAttributes
 from db.engine.session import record_of
 from db.studies import patients
-from db.tables.arrivals import PatientRow, SeriesRow, StudyRow
 from db.tables.exchange import ResultRow
+from db.tables.studies import PatientRow, SeriesRow, StudyRow
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,8 +19,8 @@ from db.domain.errors import AuditKeyError
 from db.engine.files import replace_synced
 from db.tables.accounts import UserRow
 from db.tables.analyses import PredictionRow
-from db.tables.arrivals import StudyRow
 from db.tables.audit import AuditEventRow, AuditHeadRow
+from db.tables.studies import StudyRow
 
 if TYPE_CHECKING:
     from db.database import Database

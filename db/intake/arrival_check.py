@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 from db.archive.index import batched
 from db.domain.studies import ReceivedInstance, StoreVerdict
 from db.studies import patients
-from db.tables.arrivals import InstanceRow, PatientRow, SeriesRow, StudyRow
+from db.tables.studies import InstanceRow, PatientRow, SeriesRow, StudyRow
 
 
 def expected_verdicts(session: Session, instances: Sequence[ReceivedInstance]) -> list[StoreVerdict]:

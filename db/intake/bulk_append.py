@@ -23,8 +23,8 @@ from db.database import Database
 from db.domain.studies import PatientAttributes, ReceivedInstance, StudyState
 from db.engine.session import free_text, lock_key, new_id
 from db.studies import patients
-from db.tables.arrivals import InstanceRow, PatientRow, SeriesRow, StudyRow
 from db.tables.column_types import UtcDateTime
+from db.tables.studies import InstanceRow, PatientRow, SeriesRow, StudyRow
 
 
 class _Statement:

@@ -19,7 +19,7 @@ from db.engine.session import free_text, key_text, lock_names, new_id, now
 from db.intake.bulk_append import append_instances, instance_row, is_one_of, names_to_lock, uid_parameters
 from db.studies import patients
 from db.studies.lifecycle import locked_study, refresh_study, unique
-from db.tables.arrivals import InstanceRow, PatientRow, SeriesRow, StudyRow
+from db.tables.studies import InstanceRow, PatientRow, SeriesRow, StudyRow
 
 PATIENT_CONFLICT = Reason(
     "patient_conflict", "Images under this Study Instance UID arrived for another patient; they were refused."

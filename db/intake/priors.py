@@ -17,8 +17,8 @@ from db.engine.session import free_text, insert_once, key_text, new_id, now, rec
 from db.studies.lifecycle import locked_study, refresh_study
 from db.studies.patients import attributes
 from db.tables.analyses import AnalysisRow
-from db.tables.arrivals import PatientRow, SeriesRow, StudyRow
 from db.tables.exchange import PriorSearchRow, PriorStudyRow
+from db.tables.studies import PatientRow, SeriesRow, StudyRow
 
 SET_ASIDE = Reason("prior", "A prior, retrieved for comparison; it is analysed on request.")
 RECENT = timedelta(days=2)

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from db.domain.studies import PatientAttributes
 from db.engine.session import now
 from db.studies.patients import attributes
-from db.tables.arrivals import InstanceRow, PatientRow, SeriesRow, StudyRow
+from db.tables.studies import InstanceRow, PatientRow, SeriesRow, StudyRow
 
 
 def database_time(session: Session) -> datetime:

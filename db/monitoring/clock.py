@@ -20,8 +20,8 @@ from sqlalchemy.orm import Session
 from db.audit import trail as audit
 from db.domain.audit import AuditEvent
 from db.monitoring import faults
-from db.tables.arrivals import SeriesRow
 from db.tables.health import ClockRow
+from db.tables.studies import SeriesRow
 
 TOLERANCE = timedelta(days=1)
 """Larger than NTP corrections of a clock that was wrong at boot."""

@@ -21,9 +21,9 @@ from db.domain.analyses import AnalysisStatus
 from db.domain.scanners import UNKNOWN, Scanner, scanner_of
 from db.engine.session import insert_once, lock_names, now
 from db.tables.analyses import AnalysisRow, FindingRow
-from db.tables.arrivals import InstanceRow
 from db.tables.ground_truth import AssessmentRow, PathologyRow
 from db.tables.scanners import DriftCheckRow, ObservationRow, WatchedScannerRow, WatchReportRow
+from db.tables.studies import InstanceRow
 
 BATCH = 500
 OVERLAP = timedelta(minutes=10)

@@ -12,9 +12,9 @@ from sqlalchemy.orm import Session
 from db.audit import trail as audit
 from db.domain.audit import AuditEvent
 from db.engine.session import insert_once, now
-from db.tables.arrivals import InstanceRow, SeriesRow, StudyRow
 from db.tables.exchange import ResultRow
 from db.tables.health import FaultRow
+from db.tables.studies import InstanceRow, SeriesRow, StudyRow
 
 DAMAGED_FILE = "damaged_file"
 """A stored file differs from what was received or made; the subject is its path in the store."""

@@ -17,8 +17,8 @@ from db.engine.session import now
 from db.results.failures import failure_count
 from db.studies.lifecycle import UNFINISHED
 from db.tables.analyses import AnalysisRow
-from db.tables.arrivals import StudyRow
 from db.tables.exchange import DeliveryRow
+from db.tables.studies import StudyRow
 
 LATELY = timedelta(hours=24)
 

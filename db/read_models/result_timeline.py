@@ -18,8 +18,8 @@ from db.domain.exchange import ResultObject
 from db.domain.findings import AssessmentRecord, FindingRecord
 from db.results.deliveries import delivery_of_row
 from db.results.objects import object_of_row
-from db.tables.arrivals import InstanceRow, SeriesRow
 from db.tables.exchange import DeliveryRow, ResultRow
+from db.tables.studies import InstanceRow, SeriesRow
 
 MAX_EVENTS = 500
 

@@ -14,7 +14,7 @@ from db.results.failures import failures_of_studies
 from db.studies.instances import (
     series_of_study,
 )
-from db.tables.arrivals import PatientRow, StudyRow
+from db.tables.studies import PatientRow, StudyRow
 from db.worklist.rows import worklist_item
 
 

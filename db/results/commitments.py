@@ -15,8 +15,8 @@ from db.domain.studies import InstanceRecord
 from db.engine.due_times import is_due
 from db.engine.session import free_text, insert_once, key_text, new_id, now, record_of, required
 from db.studies.instances import instance_of_row
-from db.tables.arrivals import InstanceRow
 from db.tables.exchange import CommitmentRow
+from db.tables.studies import InstanceRow
 
 BATCH_SIZE = 500
 

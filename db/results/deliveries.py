@@ -14,8 +14,8 @@ from db.domain.deliveries import DeliveryRecord, DeliveryStatus
 from db.engine.due_times import is_due
 from db.engine.session import free_text, insert_once, key_text, new_id, now, record_of, required
 from db.tables.analyses import AnalysisRow
-from db.tables.arrivals import SeriesRow
 from db.tables.exchange import DeliveryRow
+from db.tables.studies import SeriesRow
 
 SYSTEM = "system"
 UNCOMMITTED = "no commitment report came"

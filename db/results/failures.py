@@ -16,8 +16,8 @@ from db.domain.reasons import Reason
 from db.engine.session import free_text, new_id, now, record_of, required
 from db.results.objects import RETRACTION, VERIFIED
 from db.tables.analyses import AnalysisRow
-from db.tables.arrivals import SeriesRow, StudyRow
 from db.tables.exchange import ResultFailureRow, ResultRow
+from db.tables.studies import SeriesRow, StudyRow
 
 FIRST_PAUSE = timedelta(minutes=15)
 LONGEST_PAUSE = timedelta(hours=4)

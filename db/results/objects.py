@@ -19,9 +19,9 @@ from db.domain.studies import StudyState
 from db.engine.session import free_text, insert_once, key_text, new_id, now, record_of, required
 from db.results import deliveries
 from db.tables.analyses import AnalysisRow, FindingRow
-from db.tables.arrivals import SeriesRow, StudyRow
 from db.tables.exchange import PriorStudyRow, ResultRow, RetractionRow
 from db.tables.ground_truth import AssessmentRow
+from db.tables.studies import SeriesRow, StudyRow
 
 VERIFIED, RETRACTION = "verified", "ko"
 """Kinds of later result objects: verified report and rejection note."""

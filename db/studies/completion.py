@@ -10,7 +10,7 @@ from db.domain.audit import AuditEvent
 from db.domain.studies import SeriesRecord, StudyState
 from db.studies.instances import series_of_row
 from db.studies.lifecycle import locked_study, study_id_of
-from db.tables.arrivals import SeriesRow
+from db.tables.studies import SeriesRow
 
 
 def force_complete(session: Session, study_uid: str, *, requested_by: str) -> tuple[SeriesRecord, ...]:

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from db.domain.studies import InstanceRecord, SeriesRecord, StudyState
 from db.engine.session import record_of
-from db.tables.arrivals import InstanceRow, SeriesRow, StudyRow
+from db.tables.studies import InstanceRow, SeriesRow, StudyRow
 
 
 def instance_record(session: Session, sop_instance_uid: str) -> InstanceRecord | None:

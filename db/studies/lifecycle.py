@@ -14,7 +14,7 @@ from db.domain.reasons import SCANNER_HELD, Reason
 from db.domain.studies import StudyState
 from db.engine.session import required
 from db.tables.analyses import AnalysisRow, FindingRow
-from db.tables.arrivals import SeriesRow, StudyRow
+from db.tables.studies import SeriesRow, StudyRow
 
 PRECEDENCE = (
     StudyState.RECEIVING,

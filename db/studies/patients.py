@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from db.domain.studies import PatientAttributes
 from db.engine.session import free_text, key_text, lock_names, new_id, now
-from db.tables.arrivals import PatientRow
+from db.tables.studies import PatientRow
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -3,7 +3,6 @@
 from db.tables import (  # noqa: F401 (a table is described once its module is loaded)
     accounts,
     analyses,
-    arrivals,
     associations,
     audit,
     exchange,
@@ -12,6 +11,7 @@ from db.tables import (  # noqa: F401 (a table is described once its module is l
     models,
     releases,
     scanners,
+    studies,
 )
 from db.tables.base import Base
 

@@ -11,9 +11,9 @@ from sqlalchemy.orm import Mapped, mapped_column
 from db.domain.analyses import AnalysisStatus
 from db.domain.findings import FindingOrigin
 from db.domain.reasons import Reason
-from db.tables.arrivals import InstanceRow, SeriesRow, StudyRow
 from db.tables.base import Base, OpaqueId, Sha256
 from db.tables.column_types import words
+from db.tables.studies import InstanceRow, SeriesRow, StudyRow
 
 
 class AnalysisRow(Base):

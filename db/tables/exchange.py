@@ -11,9 +11,9 @@ from sqlalchemy.orm import Mapped, mapped_column
 from db.domain.deliveries import DeliveryStatus
 from db.domain.exchange import CommitmentStatus, PriorStatus, RetractionCode
 from db.tables.analyses import AnalysisRow
-from db.tables.arrivals import StudyRow
 from db.tables.base import Base, OpaqueId, Uid
 from db.tables.column_types import words
+from db.tables.studies import StudyRow
 
 
 class ResultRow(Base):

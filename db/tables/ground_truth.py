@@ -9,9 +9,9 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from db.domain.findings import Verdict
 from db.tables.analyses import FindingRow
-from db.tables.arrivals import StudyRow
 from db.tables.base import Base, OpaqueId
 from db.tables.column_types import words
+from db.tables.studies import StudyRow
 
 
 class AssessmentRow(Base):

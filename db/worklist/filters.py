@@ -11,7 +11,7 @@ from sqlalchemy.orm import InstrumentedAttribute, Session
 from db.domain.worklist import WorklistOrder, WorklistQuery
 from db.engine.session import free_text
 from db.studies import patients
-from db.tables.arrivals import StudyRow
+from db.tables.studies import StudyRow
 
 TERM_LIMIT = 8
 NARROW = 1000

@@ -21,8 +21,8 @@ from sqlalchemy.orm import Session
 
 from db.domain.errors import InvalidCursorError
 from db.domain.worklist import WorklistOrder, WorklistQuery
-from db.tables.arrivals import StudyRow
 from db.tables.column_types import UtcDateTime
+from db.tables.studies import StudyRow
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _SEAL_BYTES = 12

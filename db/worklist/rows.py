@@ -16,7 +16,7 @@ from db.domain.worklist import ReadingLoad, WorklistItem, WorklistPage, Worklist
 from db.engine.session import now, record_of
 from db.results.failures import failures_of_studies, reasons_of
 from db.studies import patients
-from db.tables.arrivals import PatientRow, StudyRow
+from db.tables.studies import PatientRow, StudyRow
 from db.worklist import filters as worklist_filters
 from db.worklist.order import PagePosition, Segment, decode_cursor, encode_cursor, segments
 

@@ -90,7 +90,7 @@ def rendered(request: Message) -> object:
 
 def picture(request: Message) -> object:
     """Answer ``path``, a PNG or JPEG, with whether it is coloured; its grey values go to ``target``, a ``.npy``."""
-    from dicom_node.sandbox.pictures import read_picture  # here as well
+    from dicom_node.sandbox.image_codec import read_picture  # here as well
 
     grey, is_coloured = read_picture(Path(str(request["path"])))
     np.save(Path(str(request["target"])), grey, allow_pickle=False)

@@ -27,7 +27,7 @@ from db.database import Database
 from db.domain.errors import DatabaseUnavailableError
 from db.domain.studies import StudyState
 from db.engine.server_probe import AGAIN_S, ANSWER_S, PATIENCE_S
-from db.tables.arrivals import InstanceRow, SeriesRow
+from db.tables.studies import InstanceRow, SeriesRow
 from tests.support.factories import CtSeries
 from tests.support.postgres_server import PostgresMissingError, PostgresServer, running_server
 from tests.support.scale_out import make_series

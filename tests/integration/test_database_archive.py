@@ -21,8 +21,8 @@ from db.domain.uids import EXPLICIT_VR_LITTLE_ENDIAN
 from db.engine.session import new_id, now
 from db.intake.ingest import record_instance
 from db.studies import instances
-from db.tables.arrivals import StudyRow
 from db.tables.exchange import ResultRow
+from db.tables.studies import StudyRow
 
 EVERYTHING = Page(100)
 PEOPLE = {

@@ -24,7 +24,7 @@ from db.studies.instances import (
     series_instances,
     series_record,
 )
-from db.tables.arrivals import InstanceRow, PatientRow, SeriesRow, StudyRow
+from db.tables.studies import InstanceRow, PatientRow, SeriesRow, StudyRow
 from db.worklist import rows as worklist
 
 Received = Callable[..., ReceivedInstance]

@@ -26,8 +26,8 @@ from db.database import Database, load_or_create_audit_key
 from db.domain.exchange import PriorStatus
 from db.engine.schema import upgrade
 from db.intake import priors
-from db.tables.arrivals import InstanceRow, StudyRow
 from db.tables.exchange import PriorSearchRow, PriorStudyRow
+from db.tables.studies import InstanceRow, StudyRow
 from dicom_node.client.peer import RemoteNode, ScuTimeouts
 from dicom_node.client.priors import PriorFetcher, PriorSource
 from dicom_node.client.retrieve_client import SeriesFetcher

@@ -17,8 +17,8 @@ from db.analyses import analyses, findings
 from db.database import Database
 from db.domain.analyses import AnalysisOutcome
 from db.engine.session import new_id, now
-from db.tables.arrivals import StudyRow
 from db.tables.exchange import ResultRow
+from db.tables.studies import StudyRow
 from dicom_node.intake.instance_intake import Intake
 from dicom_node.phantom.writer import SeriesIdentity
 from dicom_node.results.job import ReportJob, SourceInstance

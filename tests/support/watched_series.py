@@ -17,8 +17,8 @@ from db.domain.reasons import Reason
 from db.domain.studies import StudyState
 from db.engine.session import new_id
 from db.tables.analyses import AnalysisRow, FindingRow
-from db.tables.arrivals import InstanceRow, PatientRow, SeriesRow, StudyRow
 from db.tables.ground_truth import AssessmentRow, PathologyRow
+from db.tables.studies import InstanceRow, PatientRow, SeriesRow, StudyRow
 from inference.drift.series_drift import HU_EDGES
 
 Rows = dict[type[Any], list[dict[str, Any]]]

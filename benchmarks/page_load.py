@@ -1,6 +1,6 @@
 """Milliseconds until a running service's pages show something in a real browser (first contentful paint), and load.
 
-Usage: ``python -m benchmarks.paint http://127.0.0.1:8000 [--study UID] [--repeat 7] [--chromium PATH]``. Each load
+Usage: ``python -m benchmarks.page_load http://127.0.0.1:8000 [--study UID] [--repeat 7] [--chromium PATH]``. Each load
 has an empty cache; sign-in must be off. ``--study`` adds the viewer's page.
 """
 
@@ -56,7 +56,7 @@ def main() -> None:
                 }
             )
         browser.close()
-    report("paint", rows, load_average=os.getloadavg()[0])
+    report("page_load", rows, load_average=os.getloadavg()[0])
 
 
 if __name__ == "__main__":

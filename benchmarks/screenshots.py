@@ -1,4 +1,4 @@
-"""Takes the pictures of the pages in ``docs/images``: ``python -m benchmarks.pictures`` (needs Chromium).
+"""Takes the pictures of the pages in ``docs/images``: ``python -m benchmarks.screenshots`` (needs Chromium).
 
 Starts ``lungnode demo`` on free ports with a home of its own, so that what is seen is the generated phantom and never a
 person, and ends it afterwards. The answer to an upload is that to a slice of it, clicked on where a finding is.

@@ -19,7 +19,7 @@ from dicom_node.sandbox.decode_process import (
     GreyPicture,
     UnreadablePixelsError,
 )
-from dicom_node.sandbox.pictures import read_picture as read_file
+from dicom_node.sandbox.image_codec import read_picture as read_file
 from lungnode.adapters.model_predictor import UPLOAD_MEMORY_MB
 
 LARGE = 4096
