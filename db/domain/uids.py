@@ -11,7 +11,14 @@ PATTERN: Final = r"[0-9]+(?:\.[0-9]+)*"
 APPLICATION_CONTEXT: Final = "1.2.840.10008.3.1.1.1"
 """DICOM Application Context Name (PS3.7 A.2.1)."""
 EXPLICIT_VR_LITTLE_ENDIAN: Final = "1.2.840.10008.1.2.1"
-"""For packages that do without pydicom."""
+"""Transfer syntaxes are named for packages that do without pydicom: it takes memory and time of the web process."""
+RLE_LOSSLESS: Final = "1.2.840.10008.1.2.5"
+JPEG_LOSSLESS: Final = "1.2.840.10008.1.2.4.57"
+JPEG_LOSSLESS_SV1: Final = "1.2.840.10008.1.2.4.70"
+JPEG_LS_LOSSLESS: Final = "1.2.840.10008.1.2.4.80"
+JPEG_LS_NEAR_LOSSLESS: Final = "1.2.840.10008.1.2.4.81"
+JPEG_2000_LOSSLESS: Final = "1.2.840.10008.1.2.4.90"
+JPEG_2000: Final = "1.2.840.10008.1.2.4.91"
 _UID = re.compile(PATTERN)
 
 

@@ -7,35 +7,26 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from flask import request
-from pydicom.uid import (
-    JPEG2000,
-    ExplicitVRLittleEndian,
-    JPEG2000Lossless,
-    JPEGLossless,
-    JPEGLosslessSV1,
-    JPEGLSLossless,
-    JPEGLSNearLossless,
-    RLELossless,
-)
 from werkzeug.http import parse_accept_header, parse_options_header
 
+from db.domain import uids
 from webapp.http.errors import NotAcceptableError
 
 DICOM, JSON, OCTETS = "application/dicom", "application/dicom+json", "application/octet-stream"
 MULTIPART = "multipart/related"
 ANY_SYNTAX = "*"
-UNCOMPRESSED: str = ExplicitVRLittleEndian
+UNCOMPRESSED = uids.EXPLICIT_VR_LITTLE_ENDIAN
 """The default of uncompressed responses (PS3.18 8.7.3.5.2)."""
 UNQUOTED_TYPE = re.compile(r"""\btype=([^\s",;]+)""")
 """Viewers leave out the quotes that a ``/`` in a parameter needs (RFC 9110 5.6.6)."""
-STORED_TYPES: dict[str, str] = {
-    RLELossless: "image/dicom-rle",
-    JPEGLossless: "image/jpeg",
-    JPEGLosslessSV1: "image/jpeg",
-    JPEGLSLossless: "image/jls",
-    JPEGLSNearLossless: "image/jls",
-    JPEG2000Lossless: "image/jp2",
-    JPEG2000: "image/jp2",
+STORED_TYPES = {
+    uids.RLE_LOSSLESS: "image/dicom-rle",
+    uids.JPEG_LOSSLESS: "image/jpeg",
+    uids.JPEG_LOSSLESS_SV1: "image/jpeg",
+    uids.JPEG_LS_LOSSLESS: "image/jls",
+    uids.JPEG_LS_NEAR_LOSSLESS: "image/jls",
+    uids.JPEG_2000_LOSSLESS: "image/jp2",
+    uids.JPEG_2000: "image/jp2",
 }
 """Media types of frames as they are stored (PS3.18 table 8.7.3-5)."""
 

@@ -57,7 +57,7 @@ def differ_in_spacing(ds: Any, index: int) -> None:
 
 UNFIT = [
     ("a gap", Defects(drop=(7, 8)), "slices are missing"),
-    ("a repeated place", Defects(repeat=(4,)), "several images lie at the same place"),
+    ("a repeated position", Defects(repeat=(4,)), "several images lie at the same position"),
     ("a tilted gantry", Defects(gantry_tilt_deg=12.0), "tilted gantry"),
     ("sagittal slices", Defects(orientation=(0.0, 1.0, 0.0, 0.0, 0.0, -1.0)), "not axial"),
     ("no positions", Defects(missing=("ImagePositionPatient",)), "lack ImagePositionPatient"),

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from types import CodeType
+
 import pytest
 from werkzeug.routing import Map, Rule
 
 from webapp.http.routing import HexIdConverter, LazyRule, UidConverter
 
-RULES = (
+RULES: tuple[tuple[str, dict[str, object], str], ...] = (
     ("/", {}, "/"),
     ("/", {"page": 2, "q": "a b"}, "/?page=2&q=a+b"),
     ("/studies/<uid:study>", {"study": "1.2.840"}, "/studies/1.2.840"),
@@ -31,7 +34,7 @@ def test_a_rule_is_compiled_when_a_url_is_first_built() -> None:
         compiled = 0
 
         @staticmethod
-        def _get_func_code(code: object, name: str) -> object:
+        def _get_func_code(code: CodeType, name: str) -> Callable[..., tuple[str, str]]:
             Watched.compiled += 1
             return LazyRule._get_func_code(code, name)
 
