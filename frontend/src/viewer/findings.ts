@@ -1,16 +1,18 @@
 // The list of findings, most probably malignant first, and what a reader says to each.
 
-import { type Child, element, fromTemplate } from "../shared/dom";
+import { element } from "../shared/dom";
 import type { Draft, DraftStore } from "../shared/drafts";
 import { deleteJson, postJson } from "../shared/http";
 import { _ } from "../shared/i18n";
 import { Decisions } from "./decisions";
-import { millimetres, probabilityBar } from "./display";
+import { draftNote, replacedNote } from "./draft_notes";
 import { factList, mapChoice, notes, similarNodules } from "./finding_facts";
-import { BUTTONS, REASONS, VERDICT_WORDS, VERDICTS } from "./finding_terms";
+import { findingRow, findingTags, type RowState, replacedRow } from "./finding_row";
 import type { Explanation } from "./overlay";
+import { nextDecision, ownAssessment, replacedFindings, undoable } from "./own_decisions";
 import { arrange, type Part, Slots } from "./slots";
 import type { Assessment, Finding, Histogram, Verdict } from "./types";
+import { commentField, reasonChoices, showComment, undoButton, verdictButtons } from "./verdict_form";
 
 export interface ListCalls {
   select(id: string): void;
@@ -131,8 +133,8 @@ export class FindingList {
     const facts = { ...finding, assessment: null, verdict: null };
     const body: Part = ["body", [], () => element("div", { class: "finding-body" })];
     item.parts.show([
-      ["row", [number, isSelected, isBlind, facts], () => this.row(finding, number)],
-      ["tags", [finding, Boolean(draft)], () => this.tags(finding)],
+      ["row", [number, isSelected, isBlind, facts], () => this.row(finding, { number, isSelected, isBlind })],
+      ["tags", [finding, Boolean(draft)], () => findingTags(finding, Boolean(draft))],
       ...(isSelected ? [body] : []),
     ]);
     if (!isSelected) return item.root;
@@ -140,49 +142,38 @@ export class FindingList {
       ...(this.reader.mayDecide ? this.decisionParts(finding, draft) : []),
       ...(isBlind ? [] : this.factParts(finding, facts)),
     ]);
-    this.showComment(item, draft?.comment ?? this.ownOf(finding)?.comment ?? "");
+    showComment(item.root, draft?.comment ?? this.ownOf(finding)?.comment ?? "");
     return item.root;
   }
 
-  private row(finding: Finding, number: number): HTMLElement {
-    return element(
-      "button",
-      {
-        type: "button",
-        class: "finding-row",
-        "data-key": "row",
-        "aria-expanded": String(finding.id === this.state.selected),
-        onclick: () => this.calls.select(finding.id),
-      },
-      element("b", { class: "num" }, String(number)),
-      this.answer(finding),
-      element(
-        "span",
-        { class: "num" },
-        this.state.isBlind || finding.diameter_mm === null ? "" : millimetres(finding.diameter_mm),
-      ),
-    );
+  private row(finding: Finding, state: RowState): HTMLElement {
+    return findingRow(finding, state, () => this.calls.select(finding.id));
   }
 
   private decisionParts(finding: Finding, draft: Draft | null): Part[] {
     const own = this.ownOf(finding);
     const decision = draft ?? own;
+    const undo = undoable(finding, this.reader.name);
     const why: Part[] = decision
       ? [
-          ["why", [decision.verdict, decision.reason], () => this.why(decision.verdict as Verdict, decision.reason)],
+          ["why", [decision.verdict, decision.reason], () => this.reasons(decision)],
           ["comment", [], () => this.commentField(finding.id)],
         ]
       : [];
     return [
-      ["verdicts", [own?.verdict], () => this.verdicts(own?.verdict)],
+      ["verdicts", [own?.verdict], () => verdictButtons(own?.verdict, (verdict) => void this.decide(verdict))],
       ...why,
       [
         "draft",
         draft && [{ ...draft, comment: "" }, own?.verdict, own?.reason],
-        () => draft && this.draftBar(finding.id, draft, own),
+        () => draft && this.draftNote(finding.id, draft, own),
       ],
-      ["undo", [Boolean(own), this.isOwnMark(finding)], () => this.undoButton(finding)],
+      ["undo", undo, () => undo && undoButton(undo, () => void this.undo())],
     ];
+  }
+
+  private reasons({ verdict, reason }: Draft | Assessment): HTMLElement {
+    return reasonChoices(verdict as Verdict, reason, (chosen) => void this.decide(verdict as Verdict, chosen));
   }
 
   private factParts(finding: Finding, facts: object): Part[] {
@@ -196,113 +187,43 @@ export class FindingList {
 
   /* what is not saved */
 
-  // Findings that an analysis has replaced while a reader wrote about them.
   private get leftovers(): string[] {
-    return this.state.isBlind
-      ? []
-      : this.decisions.unsaved.filter((id) => !this.state.findings.some((finding) => finding.id === id));
+    return this.state.isBlind ? [] : replacedFindings(this.decisions.unsaved, this.state.findings);
   }
 
   private leftover(id: string): HTMLElement {
     const [item, draft] = [this.entry(id), this.decisions.draft(id) as Draft];
     item.root.className = "finding leftover";
     item.parts.show([
-      [
-        "row",
-        "leftover",
-        () =>
-          element(
-            "div",
-            { class: "finding-row" },
-            element("b", {}, "–"),
-            element("span", { class: "muted" }, _("Finding of an earlier analysis")),
-          ),
-      ],
+      ["row", "leftover", replacedRow],
       ["body", [], () => element("div", { class: "finding-body" })],
     ]);
     item.showBody([
       ["comment", [], () => this.commentField(id)],
-      ["draft", [draft.verdict, draft.reason, draft.error, Boolean(this.chosen)], () => this.leftoverBar(id, draft)],
+      ["draft", [draft.verdict, draft.reason, draft.error, Boolean(this.chosen)], () => this.replacedNote(id, draft)],
     ]);
-    this.showComment(item, draft.comment);
+    showComment(item.root, draft.comment);
     return item.root;
   }
 
   private commentField(id: string): HTMLElement {
-    return element("input", {
-      type: "text",
-      name: "comment",
-      maxlength: 2000,
-      placeholder: _("Comment, then Enter"),
-      "data-key": "comment",
-      "aria-label": _("Comment"),
-      autocomplete: "off",
-      oninput: (event: Event) => this.type(id, (event.target as HTMLInputElement).value),
-      onkeydown: (event: KeyboardEvent) => {
-        if (event.key === "Enter" && !event.isComposing) void this.save(id);
-        if (event.key === "Escape") (event.target as HTMLElement).blur();
-      },
-    });
-  }
-
-  // While somebody types, the draft is what stands in the field.
-  private showComment(item: Item, text: string): void {
-    const field = item.root.querySelector<HTMLInputElement>('input[name="comment"]');
-    if (field && field.value !== text) field.value = text;
-  }
-
-  private draftBar(id: string, { verdict, reason, error, isPending }: Draft, own: Assessment | null): HTMLElement {
-    if (isPending) return element("p", { class: "draft small muted", role: "status" }, _("Saving…"));
-    const decision = `${VERDICT_WORDS[verdict as Verdict]}${reason ? `: ${_(reason)}` : ""}`;
-    const isComment = !error && verdict === own?.verdict && reason === own.reason;
-    const text = isComment ? _("The comment is not saved.") : _("Not saved: {decision}. {error}", { decision, error });
-    return element(
-      "div",
-      { class: `draft note small ${error ? "bad" : ""}`, role: error ? "alert" : "status" },
-      element("p", {}, text),
-      element(
-        "button",
-        {
-          type: "button",
-          class: "button small",
-          "data-key": "save",
-          "data-draft-save": true,
-          onclick: () => void this.save(id),
-        },
-        _("Save"),
-      ),
-      this.dropButton(id),
+    return commentField(
+      (text) => this.type(id, text),
+      () => void this.save(id),
     );
   }
 
-  private leftoverBar(id: string, { verdict, reason }: Draft): HTMLElement {
-    const decision = `${VERDICT_WORDS[verdict as Verdict]}${reason ? `: ${_(reason)}` : ""}`;
-    return element(
-      "div",
-      { class: "draft note warn small", role: "status" },
-      element("p", {}, _("Not saved: {decision}. A new analysis has replaced this finding.", { decision })),
-      this.chosen &&
-        element(
-          "button",
-          { type: "button", class: "button small", "data-key": "move", onclick: () => this.move(id) },
-          _("Use for the selected finding"),
-        ),
-      this.dropButton(id),
+  private draftNote(id: string, draft: Draft, own: Assessment | null): HTMLElement {
+    return draftNote(
+      draft,
+      own,
+      () => void this.save(id),
+      () => this.decisions.drop(id),
     );
   }
 
-  private dropButton(id: string): HTMLElement {
-    return element(
-      "button",
-      {
-        type: "button",
-        class: "button quiet small",
-        "data-key": "drop",
-        "data-draft-drop": true,
-        onclick: () => this.decisions.drop(id),
-      },
-      _("Discard"),
-    );
+  private replacedNote(id: string, draft: Draft): HTMLElement {
+    return replacedNote(draft, this.chosen ? () => this.move(id) : null, () => this.decisions.drop(id));
   }
 
   private type(id: string, comment: string): void {
@@ -327,124 +248,22 @@ export class FindingList {
     return this.decisions.unsaved.length === 0;
   }
 
-  /* what is said of a finding */
+  /* what the reader says */
 
-  // The latest verdict, if it is this reader's own: no other reader's text is sent under their name.
-  private ownOf({ assessment }: Finding): Assessment | null {
-    return assessment?.reader === this.reader.name ? assessment : null;
-  }
-
-  private isOwnMark({ origin, created_by }: Finding): boolean {
-    return origin === "reader" && created_by === this.reader.name;
-  }
-
-  private answer(finding: Finding): HTMLElement {
-    if (this.state.isBlind) return element("span", { class: "muted" }, _("Shown when you have read"));
-    if (finding.displayed === null) return element("span", { class: "muted" }, _("No probability"));
-    return probabilityBar(finding.displayed, finding.interval);
-  }
-
-  private tags(finding: Finding): Child {
-    const tags: HTMLElement[] = [];
-    if (finding.origin === "reader")
-      tags.push(element("span", {}, _("marked by {name}", { name: finding.created_by_name })));
-    if (this.decisions.draft(finding.id)) tags.push(element("span", { class: "unsaved" }, _("Not saved")));
-    if (finding.assessment) {
-      const { verdict, reason, reader_name, comment } = finding.assessment;
-      tags.push(
-        element(
-          "span",
-          { class: "verdict" },
-          fromTemplate(`[data-icon="${verdict}"]`),
-          reason ? `${VERDICT_WORDS[verdict]}: ${_(reason)}` : VERDICT_WORDS[verdict],
-        ),
-      );
-      tags.push(element("span", {}, reader_name));
-      if (comment) tags.push(element("span", { class: "comment" }, comment));
-    }
-    return tags.length > 0 && element("div", { class: "finding-tags" }, ...tags);
-  }
-
-  private verdicts(chosen: Verdict | undefined): HTMLElement {
-    const buttons = VERDICTS.map((verdict) =>
-      element(
-        "button",
-        {
-          type: "button",
-          class: "button",
-          "data-verdict": verdict,
-          "data-key": verdict,
-          "aria-pressed": String(chosen === verdict),
-          title: `${BUTTONS[verdict]} (${verdict[0]})`,
-          onclick: () => this.decide(verdict),
-        },
-        fromTemplate(`[data-icon="${verdict}"]`),
-        BUTTONS[verdict],
-      ),
-    );
-    return element("div", { class: "verdicts", role: "group", "aria-label": _("Your verdict") }, ...buttons);
-  }
-
-  private why(verdict: Verdict, chosen: string): HTMLElement {
-    const choices = REASONS[verdict].map((reason) =>
-      element(
-        "label",
-        {},
-        element("input", {
-          type: "radio",
-          name: "reason",
-          value: reason,
-          checked: reason === chosen,
-          "data-key": `reason ${reason}`,
-          onchange: () => this.decide(verdict, reason),
-        }),
-        _(reason),
-      ),
-    );
-    return element(
-      "div",
-      { class: "why" },
-      element("div", { class: "choices", role: "radiogroup", "aria-label": _("Reason") }, ...choices),
-    );
-  }
-
-  private undoButton(finding: Finding): Child {
-    const what = this.ownOf(finding) ? _("Undo verdict") : this.isOwnMark(finding) ? _("Remove mark") : null;
-    return (
-      what &&
-      element(
-        "button",
-        {
-          type: "button",
-          class: "button quiet undo",
-          "data-undo": true,
-          "data-key": "undo",
-          title: "Ctrl+Z",
-          onclick: () => this.undo(),
-        },
-        fromTemplate('[data-icon="again"]'),
-        what,
-      )
-    );
+  private ownOf(finding: Finding): Assessment | null {
+    return ownAssessment(finding, this.reader.name);
   }
 
   private get chosen(): Finding | undefined {
     return this.state.findings.find(({ id }) => id === this.state.selected);
   }
 
-  // Give a verdict, or a reason for it. A comment that is being written stays unsaved until its reader saves it.
+  // Give a verdict, or a reason for it.
   async decide(verdict: Verdict, reason?: string): Promise<void> {
     const finding = this.chosen;
     if (!finding || !this.reader.mayDecide) return;
-    const [own, draft] = [this.ownOf(finding), this.decisions.draft(finding.id)];
-    // another verdict starts without a reason
-    const same = [draft, own].find((decision) => decision?.verdict === verdict);
-    const comment = own?.comment ?? "";
-    await this.decisions.send(
-      finding.id,
-      { verdict, reason: reason ?? same?.reason ?? "", comment },
-      draft?.comment ?? comment,
-    );
+    const { decision, typed } = nextDecision(verdict, reason, this.ownOf(finding), this.decisions.draft(finding.id));
+    await this.decisions.send(finding.id, decision, typed);
   }
 
   // Take back the reader's own verdict, or the mark itself where there is none.
@@ -453,9 +272,10 @@ export class FindingList {
     const finding = this.chosen;
     if (!finding || !this.reader.mayDecide) return;
     const url = `/api/v1/findings/${finding.id}`;
-    if (this.ownOf(finding))
+    const what = undoable(finding, this.reader.name);
+    if (what === "verdict")
       await this.attempt(async () => this.calls.changed((await deleteJson<Finding>(`${url}/assessment`)) as Finding));
-    else if (this.isOwnMark(finding))
+    else if (what === "mark")
       await this.attempt(async () => {
         await deleteJson(url);
         this.calls.withdrawn(finding);

@@ -2,8 +2,9 @@
 
 import { Enums, type StackViewport, type Types } from "@cornerstonejs/core";
 import { find } from "../shared/dom";
-import { _, number } from "../shared/i18n";
-import { dicomDate } from "./display";
+import { _ } from "../shared/i18n";
+import { centredOn, zoomAfterWheel } from "./camera";
+import { onClick, type Position } from "./clicks";
 import {
   bitmapSize,
   cornerOffset,
@@ -15,11 +16,12 @@ import {
   startEngine,
   type Tool,
 } from "./engine";
-import { edgeLetters, isInView, isOnImage, type Pixel, type Plane, pixelOfPoint, pointOfPixel } from "./geometry";
+import { isInView, isOnImage, type Pixel, type Plane, pixelOfPoint, pointOfPixel } from "./geometry";
 import type { Mark } from "./marks";
 import { type Overlaid, Overlay } from "./overlay";
 import { Prefetch } from "./prefetch";
-import type { Edge, SeriesItem, Slice, Study } from "./types";
+import { Readouts } from "./readouts";
+import type { SeriesItem, Slice, Study } from "./types";
 import { WheelSlices } from "./wheel";
 import { isSameWindow, rangeOf, type Window, windowOf } from "./window_level";
 
@@ -42,10 +44,7 @@ export interface Spot {
 
 const NO_SLICE = -1;
 const MARGIN_PX = 8; // between a finding that is in view and the edge
-const [LEAST_ZOOM, MOST_ZOOM] = [0.3, 20];
 const ROUNDING_HU = 1.5; // Cornerstone rounds the window that it was given
-const STILL_PX = 4; // a press that moves less is a click
-const AXES = [0, 1, 2] as const;
 const { Events, ViewportType } = Enums;
 
 export class Pane {
@@ -56,6 +55,7 @@ export class Pane {
   tool: Tool = "window";
   isFollowing = false; // it shows what it does because another pane does, which must not follow it in turn
   private readonly overlay: Overlay;
+  private readonly readouts: Readouts;
   private prefetch: Prefetch | null = null;
   private window: Window | null = null;
   private readonly wheel = new WheelSlices();
@@ -66,7 +66,6 @@ export class Pane {
   private openings = 0;
   private isOpening = false;
   private isOnScreen = false; // only then does Cornerstone know where pixels are
-  private press: { x: number; y: number } | null = null;
   private drawn: Overlaid = { marks: [], pending: null, attention: null };
 
   constructor(
@@ -75,6 +74,7 @@ export class Pane {
     private readonly calls: PaneCalls,
   ) {
     this.view = find<HTMLDivElement>("view", root);
+    this.readouts = new Readouts(root);
     const engine = startEngine();
     engine.enableElement({
       viewportId: id,
@@ -115,12 +115,7 @@ export class Pane {
     delete this.root.dataset.shown;
     this.draw({ marks: [], pending: null, attention: null });
     [this.study, this.series] = [study, series];
-    find("corner-study", this.root).textContent = [
-      dicomDate(study.study_date),
-      item.series_description || item.modality,
-    ]
-      .filter(Boolean)
-      .join(" · ");
+    this.readouts.showStudy(study, item);
     this.say(series.imageIds.length ? "" : _("This series has no slices that can be shown."));
     if (!series.imageIds.length) return;
     this.isOpening = true; // a new stack brings the window of its images along, which is not the reader's choice
@@ -183,7 +178,7 @@ export class Pane {
 
   setWindow(window: Window): void {
     this.window = window;
-    this.readWindow();
+    this.readouts.showWindow(window);
     if (!this.series || this.isOpening) return;
     this.viewport.setProperties({
       voiRange: rangeOf(window),
@@ -230,7 +225,7 @@ export class Pane {
   }
 
   say(text: string): void {
-    find("message", this.root).textContent = text;
+    this.readouts.say(text);
   }
 
   close(): void {
@@ -263,14 +258,7 @@ export class Pane {
     on(Events.VOI_MODIFIED, () => this.onWindow());
     on("wheel", (event) => this.onWheel(event as WheelEvent));
     on("contextmenu", (event) => event.preventDefault());
-    this.view.addEventListener(
-      "pointerdown",
-      (event) => {
-        this.press = event.button === 0 ? { x: event.clientX, y: event.clientY } : null;
-      },
-      { capture: true },
-    );
-    this.view.addEventListener("pointerup", (event) => this.onPointerUp(event), { capture: true });
+    onClick(this.view, (at) => this.onClick(at));
     this.root.addEventListener("pointerdown", () => this.calls.entered(this));
     this.root.addEventListener("focusin", () => this.calls.entered(this));
     try {
@@ -287,14 +275,7 @@ export class Pane {
 
   // Put a point of the patient into the middle of the pane.
   private centre(point: Types.Point3): void {
-    const { focalPoint, position, viewPlaneNormal } = this.viewport.getCamera() as Required<Types.ICamera>;
-    const away = AXES.map((axis) => point[axis] - focalPoint[axis]);
-    const depth = AXES.reduce<number>((sum, axis) => sum + (away[axis] as number) * viewPlaneNormal[axis], 0);
-    const moved = (from: Types.Point3) =>
-      AXES.map(
-        (axis) => from[axis] + (away[axis] as number) - depth * viewPlaneNormal[axis],
-      ) as unknown as Types.Point3;
-    this.viewport.setCamera({ focalPoint: moved(focalPoint), position: moved(position) });
+    this.viewport.setCamera(centredOn(point, this.viewport.getCamera() as Required<Types.ICamera>));
   }
 
   private bringIntoView(): void {
@@ -314,14 +295,7 @@ export class Pane {
     if (!slice || !series || series.imageIds[imageIdIndex] !== imageId) return;
     this.shownIndex = imageIdIndex;
     this.say("");
-    find("readout-slice", this.root).textContent = _("Slice {number} of {count}", {
-      number: this.index + 1,
-      count: series.slices.length,
-    });
-    find("readout-position", this.root).textContent = slice.position_mm ? `z ${number(slice.position_mm[2])} mm` : "";
-    for (const [edge, letter] of Object.entries(edgeLetters(slice.orientation)) as [Edge, string][]) {
-      find(`orient="${edge}"`, this.root).textContent = letter;
-    }
+    this.readouts.showSlice(slice, this.index, series.slices.length);
     this.prefetch?.from(this.index);
     if (this.spot?.index === imageIdIndex) this.bringIntoView();
     this.calls.shown(this);
@@ -334,7 +308,7 @@ export class Pane {
     canvas.style.width = `${canvas.width / devicePixelRatio}px`;
     canvas.style.height = `${canvas.height / devicePixelRatio}px`;
     this.root.dataset.shown = String(this.index);
-    find("readout-zoom", this.root).textContent = `${Math.round(this.zoom * 100)} %`;
+    this.readouts.showZoom(this.zoom);
     this.overlay.draw(this.drawn);
   }
 
@@ -344,21 +318,14 @@ export class Pane {
     const window = windowOf(range);
     if (this.window && isSameWindow(window, this.window, ROUNDING_HU)) return;
     this.window = window;
-    this.readWindow();
+    this.readouts.showWindow(window);
     this.calls.windowed(this, this.window);
-  }
-
-  private readWindow(): void {
-    if (!this.window) return;
-    find("readout-window", this.root).textContent =
-      `C ${Math.round(this.window.center)}  W ${Math.round(this.window.width)} HU`;
   }
 
   private onWheel(event: WheelEvent): void {
     event.preventDefault();
     if (event.ctrlKey) {
-      const zoom = Math.min(MOST_ZOOM, Math.max(LEAST_ZOOM, this.zoom * Math.exp(-event.deltaY / 300)));
-      this.viewport.setZoom(zoom * this.fitScale);
+      this.viewport.setZoom(zoomAfterWheel(this.zoom, event.deltaY) * this.fitScale);
       this.viewport.render();
       return;
     }
@@ -366,13 +333,8 @@ export class Pane {
     if (slices) this.step(slices);
   }
 
-  // Our own click, at once: Cornerstone's waits to see whether it becomes a double click.
-  private onPointerUp(event: PointerEvent): void {
-    const press = this.press;
-    this.press = null;
-    if (!press || !this.slice || Math.hypot(event.clientX - press.x, event.clientY - press.y) > STILL_PX) return;
-    const box = this.view.getBoundingClientRect();
-    const at: [number, number] = [event.clientX - box.left, event.clientY - box.top];
+  private onClick(at: Position): void {
+    if (!this.slice) return;
     const pixel = this.toPixel(...at);
     if (!isOnImage(pixel, this.slice)) return;
     if (this.tool === "mark") this.calls.marked(this, Math.max(0, pixel.row), Math.max(0, pixel.column));

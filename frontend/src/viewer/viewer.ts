@@ -1,10 +1,9 @@
 // The viewer: puts panes, findings, the reading and the patient's other studies together.
 
 import type { ModelStatus } from "../shared/api";
-import { ask } from "../shared/dialogs";
-import { all, find, fromTemplate, svg } from "../shared/dom";
+import { all, find, fromTemplate } from "../shared/dom";
 import { DraftStore } from "../shared/drafts";
-import { getJson, getText, goToSignIn, onSignedOut, postJson, RefusedError } from "../shared/http";
+import { getJson, onSignedOut, postJson, RefusedError } from "../shared/http";
 import { _ } from "../shared/i18n";
 import { tabStorage } from "../shared/tab_storage";
 import { BlindedReading } from "./blinded_reading";
@@ -16,16 +15,18 @@ import { FindingList } from "./findings";
 import { markRadiusMm } from "./geometry";
 import { isHistogram } from "./histogram";
 import { Leaving } from "./leaving";
+import { refreshLiveParts } from "./live_parts";
 import { type Mark, marksOnSlice, sliceIndex } from "./marks";
 import { finish, goBack } from "./navigation";
-import { byMalignancy, largestSeries, stepThrough } from "./order";
+import { stepThrough } from "./order";
 import type { Attention, Explanation } from "./overlay";
 import { Overruling } from "./overruling";
 import { Pane, type PaneCalls } from "./pane";
+import { offerToSave } from "./signed_out";
+import { isHeld, StudyRecord } from "./study_record";
+import { drawTicks } from "./ticks";
 import type { Finding, Study } from "./types";
 import type { Window } from "./window_level";
-
-const SETTLED = ["analysed", "not_analysed", "failed"];
 
 export class Viewer {
   readonly root = find("viewer");
@@ -40,12 +41,11 @@ export class Viewer {
   readonly controls: Controls;
   readonly overruling: Overruling;
   active: Pane;
-  study: Study | null = null;
+  readonly record = new StudyRecord();
   selected: string | null = null;
   areMarksShown = true;
   explanation: Explanation | null = null;
   private opening: string | null = null;
-  private version = 0; // of what is known of the study: an answer that was under way meanwhile is out of date
 
   constructor() {
     const calls: PaneCalls = {
@@ -73,7 +73,9 @@ export class Viewer {
       typed: () => this.controls.staySignedIn(),
     });
     this.leaving = new Leaving(this.list);
-    onSignedOut(() => this.onSignedOut());
+    onSignedOut(() => {
+      if (!this.overruling.isOpen) offerToSave(this.list); // an open dialog says so, and has the reason that was typed
+    });
     this.controls = new Controls(this);
     this.overruling = new Overruling(`${this.api}/overruled`, () => {
       void this.afterRequest(_("Analysis requested."));
@@ -91,12 +93,12 @@ export class Viewer {
   async start(): Promise<void> {
     this.controls.useTool("window");
     this.controls.usePreset("lung");
-    this.study = await getJson<Study>(this.api);
-    this.overruling.show(this.study);
+    this.record.study = await getJson<Study>(this.api);
+    this.overruling.show(this.record.study);
     this.draw();
     const { unsaved } = this.list.decisions;
     const first = this.shownFindings().find(({ id }) => unsaved.includes(id)) ?? this.shownFindings()[0] ?? null;
-    const uid = first?.series_instance_uid ?? this.largestSeries();
+    const uid = first?.series_instance_uid ?? this.record.largestSeries;
     if (!uid) {
       this.pane.say(_("No images have arrived yet."));
       return;
@@ -111,8 +113,7 @@ export class Viewer {
   /* what is shown */
 
   shownFindings(): Finding[] {
-    const all = this.study?.findings ?? [];
-    return this.reading.isHidden ? all.filter(({ origin }) => origin === "reader") : all;
+    return this.record.shown(this.reading.isHidden);
   }
 
   draw(): void {
@@ -128,7 +129,10 @@ export class Viewer {
     this.pane.draw({ marks: this.marksOf(this.pane, findings), attention: this.attentionHere() });
     const other = this.comparison.pane;
     if (other?.study) other.draw({ marks: this.reading.isHidden ? [] : this.marksOf(other, other.study.findings) });
-    this.drawTicks(findings);
+    drawTicks(
+      findings.map((finding) => this.sliceOf(this.pane, finding)),
+      this.pane.series?.slices.length ?? 0,
+    );
   }
 
   private marksOf(pane: Pane, findings: Finding[]): Mark[] {
@@ -146,17 +150,6 @@ export class Viewer {
       return null;
     const { map, opacity } = this.explanation;
     return { url: `/api/v1/findings/${finding.id}/attention.png?map=${map}`, opacity };
-  }
-
-  private drawTicks(findings: Finding[]): void {
-    const ticks = find<SVGElement>("ticks");
-    const count = Math.max(this.pane.series?.slices.length ?? 0, 1);
-    const wide = Math.max(count / 300, 0.3);
-    const here = findings.map((finding) => this.sliceOf(this.pane, finding)).filter((index) => index >= 0);
-    ticks.setAttribute("viewBox", `0 0 ${count} 4`);
-    ticks.replaceChildren(
-      ...here.map((index) => svg("rect", { x: index + 0.5 - wide / 2, y: 0, width: wide, height: 4 })),
-    );
   }
 
   /* what happens in the panes */
@@ -205,9 +198,7 @@ export class Viewer {
         column,
         frame_number: slice.frame_number,
       });
-      this.version += 1;
-      this.study?.findings.push(finding);
-      this.sort();
+      this.record.add(finding);
       await this.select(finding.id);
       this.controls.useTool("window");
     } catch (error) {
@@ -219,20 +210,16 @@ export class Viewer {
 
   /* series and findings */
 
-  private largestSeries(): string | null {
-    return largestSeries(this.study?.series ?? [])?.series_instance_uid ?? null;
-  }
-
   async openSeries(uid: string, finding: Finding | null = null): Promise<void> {
-    const item = this.study?.series.find(({ series_instance_uid }) => series_instance_uid === uid);
-    if (!this.study || !item) return;
+    const [{ study }, item] = [this.record, this.record.series(uid)];
+    if (!study || !item) return;
     this.controls.showSeries(uid);
     this.pane.say(_("Loading…"));
     this.opening = uid;
     const series = await loadSeries(this.studyUid, uid);
     if (this.opening !== uid) return; // another one was chosen meanwhile
     const at = finding ? sliceIndex(series, finding) : -1;
-    await this.pane.show(this.study, item, series, at >= 0 ? at : Math.floor(series.slices.length / 2));
+    await this.pane.show(study, item, series, at >= 0 ? at : Math.floor(series.slices.length / 2));
     this.draw();
   }
 
@@ -260,20 +247,14 @@ export class Viewer {
   }
 
   private replace(finding: Finding): void {
-    this.version += 1;
-    if (this.study) this.study.findings = this.study.findings.map((old) => (old.id === finding.id ? finding : old));
+    this.record.replace(finding);
     this.draw();
   }
 
   private remove(finding: Finding): void {
-    this.version += 1;
-    if (this.study) this.study.findings = this.study.findings.filter(({ id }) => id !== finding.id);
+    this.record.remove(finding);
     this.selected = null;
     this.draw();
-  }
-
-  private sort(): void {
-    this.study?.findings.sort(byMalignancy);
   }
 
   /* the study */
@@ -310,14 +291,11 @@ export class Viewer {
 
   // Read the study again; what has not changed is not drawn again.
   async refresh(): Promise<void> {
-    const [before, version] = [this.study, ++this.version];
-    const study = await getJson<Study>(this.api, { background: true });
-    // an older answer, or no news
-    if (version !== this.version || JSON.stringify(study) === JSON.stringify(before)) return;
-    this.study = study;
-    if (before && before.state !== study.state && SETTLED.includes(study.state)) await this.refreshPage();
-    const isHeld = study.state === "not_analysed" && study.reasons.some(({ code }) => code === "scanner_held");
-    find("state").replaceChildren(fromTemplate(`[data-chip="${isHeld ? "held" : study.state}"]`));
+    const news = await this.record.refresh(() => getJson<Study>(this.api, { background: true }));
+    if (!news) return;
+    const { study, isSettled } = news;
+    if (isSettled) await this.refreshPage();
+    find("state").replaceChildren(fromTemplate(`[data-chip="${isHeld(study) ? "held" : study.state}"]`));
     this.controls.showState(study.state);
     this.overruling.show(study);
     showCaveats(study.caveats);
@@ -327,13 +305,8 @@ export class Viewer {
 
   // There is a new answer: take over what only the server writes, and leave what the reader has done as it is.
   private async refreshPage(): Promise<void> {
-    const page = new DOMParser().parseFromString(await getText(location.pathname), "text/html");
-    for (const here of all("live")) {
-      const fresh = page.querySelector(`[data-live="${here.dataset.live}"]`);
-      if (fresh && here.innerHTML !== fresh.innerHTML) here.replaceChildren(...document.adoptNode(fresh).childNodes);
-    }
-    this.list.emptyText = page.querySelector<HTMLElement>("[data-findings]")?.dataset.none ?? this.list.emptyText;
-    const uid = this.pane.series?.uid ?? this.largestSeries();
+    this.list.emptyText = (await refreshLiveParts()) ?? this.list.emptyText;
+    const uid = this.pane.series?.uid ?? this.record.largestSeries;
     if (uid && !this.pane.series) await this.openSeries(uid);
     else if (uid) this.controls.showSeries(uid);
   }
@@ -342,20 +315,6 @@ export class Viewer {
 
   private onFailure(error: Error): void {
     if (!(error instanceof RefusedError && error.status === 401)) this.pane.say(error.message);
-  }
-
-  private onSignedOut(): void {
-    if (this.overruling.isOpen) return; // it says so, and keeps the reason that was typed
-    if (!this.list.decisions.unsaved.length) {
-      goToSignIn();
-      return;
-    }
-    const dialog = find<HTMLDialogElement>("signed-out");
-    if (dialog.open) return;
-    void ask(dialog).then((answer) => {
-      if (answer === "again") void this.list.saveAll();
-      else goToSignIn();
-    });
   }
 
   async request(path: string, done: string): Promise<void> {

@@ -1,0 +1,64 @@
+// The row of a finding in the list, and the tags below it.
+import { type Child, element, fromTemplate } from "../shared/dom";
+import { _ } from "../shared/i18n";
+import { millimetres, probabilityBar } from "./display";
+import { VERDICT_WORDS } from "./finding_terms";
+import type { Finding } from "./types";
+
+export interface RowState {
+  number: number;
+  isSelected: boolean;
+  isBlind: boolean;
+}
+
+export function findingRow(finding: Finding, { number, isSelected, isBlind }: RowState, select: () => void) {
+  return element(
+    "button",
+    {
+      type: "button",
+      class: "finding-row",
+      "data-key": "row",
+      "aria-expanded": String(isSelected),
+      onclick: select,
+    },
+    element("b", { class: "num" }, String(number)),
+    answer(finding, isBlind),
+    element("span", { class: "num" }, isBlind || finding.diameter_mm === null ? "" : millimetres(finding.diameter_mm)),
+  );
+}
+
+export function replacedRow(): HTMLElement {
+  return element(
+    "div",
+    { class: "finding-row" },
+    element("b", {}, "–"),
+    element("span", { class: "muted" }, _("Finding of an earlier analysis")),
+  );
+}
+
+function answer(finding: Finding, isBlind: boolean): HTMLElement {
+  if (isBlind) return element("span", { class: "muted" }, _("Shown when you have read"));
+  if (finding.displayed === null) return element("span", { class: "muted" }, _("No probability"));
+  return probabilityBar(finding.displayed, finding.interval);
+}
+
+export function findingTags(finding: Finding, isUnsaved: boolean): Child {
+  const tags: HTMLElement[] = [];
+  if (finding.origin === "reader")
+    tags.push(element("span", {}, _("marked by {name}", { name: finding.created_by_name })));
+  if (isUnsaved) tags.push(element("span", { class: "unsaved" }, _("Not saved")));
+  if (finding.assessment) {
+    const { verdict, reason, reader_name, comment } = finding.assessment;
+    tags.push(
+      element(
+        "span",
+        { class: "verdict" },
+        fromTemplate(`[data-icon="${verdict}"]`),
+        reason ? `${VERDICT_WORDS[verdict]}: ${_(reason)}` : VERDICT_WORDS[verdict],
+      ),
+    );
+    tags.push(element("span", {}, reader_name));
+    if (comment) tags.push(element("span", { class: "comment" }, comment));
+  }
+  return tags.length > 0 && element("div", { class: "finding-tags" }, ...tags);
+}

@@ -1,0 +1,39 @@
+// The texts in the corners of a pane: study, slice, position, orientation, window and zoom.
+import { find } from "../shared/dom";
+import { _, number } from "../shared/i18n";
+import { dicomDate } from "./display";
+import { edgeLetters } from "./geometry";
+import type { Edge, SeriesItem, Slice, Study } from "./types";
+import type { Window } from "./window_level";
+
+export class Readouts {
+  constructor(private readonly root: HTMLElement) {}
+
+  showStudy(study: Study, item: SeriesItem): void {
+    const parts = [dicomDate(study.study_date), item.series_description || item.modality];
+    this.write("corner-study", parts.filter(Boolean).join(" · "));
+  }
+
+  showSlice(slice: Slice, index: number, count: number): void {
+    this.write("readout-slice", _("Slice {number} of {count}", { number: index + 1, count }));
+    this.write("readout-position", slice.position_mm ? `z ${number(slice.position_mm[2])} mm` : "");
+    for (const [edge, letter] of Object.entries(edgeLetters(slice.orientation)) as [Edge, string][])
+      this.write(`orient="${edge}"`, letter);
+  }
+
+  showWindow({ center, width }: Window): void {
+    this.write("readout-window", `C ${Math.round(center)}  W ${Math.round(width)} HU`);
+  }
+
+  showZoom(zoom: number): void {
+    this.write("readout-zoom", `${Math.round(zoom * 100)} %`);
+  }
+
+  say(text: string): void {
+    this.write("message", text);
+  }
+
+  private write(name: string, text: string): void {
+    find(name, this.root).textContent = text;
+  }
+}
