@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
+from jinja2 import BytecodeCache
+from jinja2.bccache import Bucket
 from werkzeug.routing import Rule
 from werkzeug.test import TestResponse
 
@@ -99,8 +101,27 @@ def database(tmp_path: Path, blank: Path) -> Iterator[Database]:
     opened.dispose()
 
 
+class CompiledTemplates(BytecodeCache):
+    """Templates that an earlier app has compiled; a changed template has another checksum."""
+
+    def __init__(self) -> None:
+        self._by_key: dict[str, bytes] = {}
+
+    def load_bytecode(self, bucket: Bucket) -> None:
+        if bucket.key in self._by_key:
+            bucket.bytecode_from_string(self._by_key[bucket.key])
+
+    def dump_bytecode(self, bucket: Bucket) -> None:
+        self._by_key[bucket.key] = bucket.bytecode_to_string()
+
+
+@pytest.fixture(scope="session")
+def compiled_templates() -> CompiledTemplates:
+    return CompiledTemplates()
+
+
 @pytest.fixture
-def make_web(tmp_path: Path, database: Database) -> Callable[..., Web]:
+def make_web(tmp_path: Path, database: Database, compiled_templates: CompiledTemplates) -> Callable[..., Web]:
     def make(files: StoredFiles | None = None, **changes: object) -> Web:
         options = WebOptions(**{"upload_images_root": tmp_path / "evidence", "auth_required": False, **changes})  # type: ignore[arg-type]
         predictor, images, intake = CannedPredictor(), VolumeImages(), FixedIntake()
@@ -113,6 +134,7 @@ def make_web(tmp_path: Path, database: Database) -> Callable[..., Web]:
             options=options,
         )
         app.testing = False
+        app.jinja_env.bytecode_cache = compiled_templates
         return Web(app, database, predictor, images, intake, options)
 
     return make
