@@ -168,11 +168,11 @@ def configured_folder(settings: Settings) -> Path:
 def identity_of(settings: Settings, over: Path | None = None) -> ModelIdentity:
     """Load models as the service does, and return the identity that findings are recorded under."""
     from db.domain.models import ModelIdentity
-    from inference.predictor import load_models
+    from inference.predictor import load_nodule_analyzer
 
     model = settings.model
     cache = settings.network_cache
-    nodule = load_models(model.bundle, "cpu", model.engine, model.variant, over=over, cache=cache).nodule
+    nodule = load_nodule_analyzer(model.bundle, "cpu", model.engine, model.variant, over=over, cache=cache)
     return ModelIdentity(nodule.name, nodule.version, nodule.sha256)
 
 

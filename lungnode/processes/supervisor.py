@@ -69,6 +69,12 @@ class _Part:
     restart_at_s: float | None = None
 
 
+def _import_shared() -> None:
+    """Import what every part needs, before they are forked."""
+    import dicom_node.client.peer
+    import dicom_node.jobs.worker  # noqa: F401
+
+
 def _run_without(unused: Iterable[socket.socket], *arguments: Any) -> None:
     """Run a part after closing the sockets that it inherited and does not use, so that they close with the listener."""
     for listening in unused:
@@ -122,6 +128,8 @@ class Supervisor:
         """
         with self._woken_by_signals() as wakeup:
             self._parts = [part for name in self._names for part in self._make(name)]
+            if len(self._names) > 1:
+                _import_shared()
             try:
                 self._start_all(wakeup)
                 while not self._stopping:
