@@ -44,7 +44,7 @@ GIVE_UP_AFTER = 8
 """Consecutive deaths (over two minutes) of a part that was never healthy, after which the service ends."""
 STOP_TIMEOUT_S = 20.0
 CONTEXT = multiprocessing.get_context("fork") if sys.platform == "linux" else multiprocessing.get_context("spawn")
-"""How parts are started; system libraries of macOS do not survive a fork."""
+"""Start method of the parts; system libraries of macOS do not survive a fork."""
 
 OnAddresses = Callable[[dict[PartName, Address]], object]
 

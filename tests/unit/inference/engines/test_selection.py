@@ -118,8 +118,8 @@ def test_the_mean_of_the_turns_is_rounded_alike_however_many_are_asked_together(
     logits = np.random.default_rng(0).normal(0, 3, (8, 8, 2)).astype(np.float32)  # (turns, n, classes)
     inputs = np.zeros((count, 1, 4, 4), dtype=np.float32)
     together = network_margins(lambda _: logits[:, :count].reshape(-1, 2), [inputs], rotations=8, batch_size=64)
-    alone = network_margins(lambda _: logits[:, 0], [inputs[:1]], rotations=8, batch_size=64)
-    assert together[0] == alone[0]
+    single = network_margins(lambda _: logits[:, 0], [inputs[:1]], rotations=8, batch_size=64)
+    assert together[0] == single[0]
     assert together == pytest.approx((logits[:, :count, 1] - logits[:, :count, 0]).mean(axis=0), abs=1e-5)
 
 
