@@ -6,11 +6,10 @@ import json
 import os
 import signal
 import socket
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import requests
@@ -23,6 +22,7 @@ from dicom_node.client.peer import RemoteNode, echo
 from dicom_node.phantom.writer import SeriesIdentity
 from lungnode.commands.healthcheck import is_up
 from tests.support.factories import CtSeries, SimpleNodule, ct_series
+from tests.support.fast_analyzer import HELD
 from tests.support.service import Sender, Service, is_running, tree_of, until
 
 pytestmark = pytest.mark.timeout(900)  # many processes start here; a busy machine takes its time
@@ -36,9 +36,30 @@ def service(tmp_path: Path) -> Iterator[Service]:
 
 
 @pytest.fixture(scope="module")
-def series(tmp_path_factory: pytest.TempPathFactory) -> CtSeries:
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """A service for tests after which it runs as before."""
+    service = Service(tmp_path_factory.mktemp("running") / "home")
+    service.start()
+    yield service
+    service.close()
+
+
+@pytest.fixture
+def series(tmp_path: Path, request: pytest.FixtureRequest) -> CtSeries:
     nodule = SimpleNodule((10.0, 16.0, 12.0), 9.0, hu=900.0)
-    return ct_series(tmp_path_factory.mktemp("series"), n=20, rows=32, spacing_mm=(2.5, 0.7, 0.7), nodules=(nodule,))
+    identity = SeriesIdentity(patient_id="P", uid_seed=request.node.name)
+    return ct_series(
+        tmp_path / "series", n=20, rows=32, spacing_mm=(2.5, 0.7, 0.7), nodules=(nodule,), identity=identity
+    )
+
+
+def status_of(service: Service) -> dict[str, Any]:
+    """Return what the service says of itself once all its parts run."""
+    status: dict[str, Any] = until(
+        lambda: json.loads((service.home / "run" / "serve.json").read_text()),
+        lambda now: all(is_running(now[part]["pid"]) for part in ("dicom", "worker", "web")),
+    )
+    return status
 
 
 def answers(port: int) -> bool:
@@ -72,20 +93,20 @@ def test_from_ready_to_an_answer_to_the_end(service: Service, series: CtSeries) 
     assert list((service.home / "scratch").iterdir()) == []
 
 
-def test_late_slices_supersede_the_first_analysis(service: Service, series: CtSeries) -> None:
-    port = service.start()["dicom"]["port"]
+def test_late_slices_supersede_the_first_analysis(running: Service, series: CtSeries) -> None:
+    port = status_of(running)["dicom"]["port"]
     Sender(port).send(series.paths[:16])
-    first = service.wait_finished(series.series_instance_uid)
+    first = running.wait_finished(series.series_instance_uid)
     assert first.state is StudyState.ANALYSED
     Sender(port).send(series.paths[16:])
     until(
-        lambda: [analysis.status for analysis in service.analyses(series.series_instance_uid)],
+        lambda: [analysis.status for analysis in running.analyses(series.series_instance_uid)],
         lambda statuses: statuses == [AnalysisStatus.SUPERSEDED, AnalysisStatus.CURRENT],
     )
 
 
-def test_a_part_that_dies_is_restarted_where_it_was(service: Service) -> None:
-    status = service.start()
+def test_a_part_that_dies_is_restarted_where_it_was(running: Service) -> None:
+    status = status_of(running)
     for name in ("dicom", "web"):
         os.kill(status[name]["pid"], signal.SIGKILL)
         until(lambda pid=status[name]["pid"]: is_running(pid), lambda running: not running)  # type: ignore[misc]
@@ -99,7 +120,7 @@ def test_a_part_that_dies_is_restarted_where_it_was(service: Service) -> None:
 
     until(is_served, bool)
     noted = until(
-        lambda: json.loads((service.home / "run" / "serve.json").read_text()),
+        lambda: json.loads((running.home / "run" / "serve.json").read_text()),
         lambda now: now["web"]["pid"] != status["web"]["pid"],
     )
     assert noted["web"]["port"] == status["web"]["port"]
@@ -134,14 +155,18 @@ def test_the_port_stays_open_while_one_of_its_processes_is_killed(service: Servi
     assert service.stop() == 0
 
 
-def test_a_killed_worker_finishes_what_it_had_begun(service: Service, series: CtSeries) -> None:
-    service.delay_s = 2.0
-    status = service.start()
+def test_a_killed_worker_finishes_what_it_had_begun(running: Service, series: CtSeries) -> None:
+    status = status_of(running)
+    earlier = set(running.calls.glob("*"))
+    running.calls.mkdir(exist_ok=True)
+    held = running.calls / HELD
+    held.touch()
     Sender(status["dicom"]["port"]).send(series.paths)
-    until(lambda: len(list(service.calls.glob("*"))), lambda calls: calls == 1)
+    until(lambda: set(running.calls.glob("20-*")) - earlier, bool)
     os.kill(status["worker"]["pid"], signal.SIGKILL)
-    assert service.wait_finished(series.series_instance_uid).state is StudyState.ANALYSED
-    (analysis,) = service.analyses(series.series_instance_uid)
+    held.unlink()
+    assert running.wait_finished(series.series_instance_uid).state is StudyState.ANALYSED
+    (analysis,) = running.analyses(series.series_instance_uid)
     assert analysis.attempts == 2
 
 
@@ -183,14 +208,13 @@ def test_a_taken_port_is_an_error_that_names_it(service: Service) -> None:
     assert "LUNGNODE_DICOM__PORT" in service.log.read_text()
 
 
-def test_a_second_service_in_the_same_home_is_refused(service: Service) -> None:
-    service.start()
-    second = Service(service.home)
+def test_a_second_service_in_the_same_home_is_refused(running: Service) -> None:
+    second = Service(running.home)
     second.launch()
     assert second.process is not None
     assert second.process.wait(timeout=120) == 1
     second._close_pipe()
-    assert "already runs" in service.log.read_text()
+    assert "already runs" in running.log.read_text()
 
 
 @pytest.mark.parametrize("part", [None, "worker"])
@@ -204,20 +228,20 @@ def test_without_models_it_does_not_start(service: Service, part: str | None) ->
     assert "the models cannot be loaded (no weights): check LUNGNODE_MODEL__BUNDLE" in service.log.read_text()
 
 
-def test_images_are_received_while_models_are_missing(service: Service, series: CtSeries) -> None:
-    status = service.start()
-    service.calls.mkdir(exist_ok=True)
-    (service.calls / "no-model").touch()
+def test_images_are_received_while_models_are_missing(running: Service, series: CtSeries) -> None:
+    status = status_of(running)
+    running.calls.mkdir(exist_ok=True)
+    (running.calls / "no-model").touch()
     os.kill(status["worker"]["pid"], signal.SIGKILL)
-    noted = service.home / "run" / "worker.json"
+    noted = running.home / "run" / "worker.json"
     until(lambda: json.loads(noted.read_text()).get("problem"), lambda problem: problem == "model_unavailable")
-    assert not is_up(service.home / "run", "worker")
+    assert not is_up(running.home / "run", "worker")
     sender = Sender(status["dicom"]["port"])
     sender.send(series.paths)
     assert len(sender.acknowledged) == 20
-    (service.calls / "no-model").unlink()
-    assert service.wait_finished(series.series_instance_uid).state is StudyState.ANALYSED
-    assert is_up(service.home / "run", "worker")
+    (running.calls / "no-model").unlink()
+    assert running.wait_finished(series.series_instance_uid).state is StudyState.ANALYSED
+    assert is_up(running.home / "run", "worker")
 
 
 @pytest.mark.parametrize(
@@ -256,31 +280,3 @@ def test_what_keeps_it_from_starting_is_one_line_with_its_setting(
     (line,) = [line for line in service.log.read_text().splitlines() if line.startswith("lungnode: ")]
     assert all(word.format(**facts) in line for word in words), line
     assert "Traceback" not in service.log.read_text()
-
-
-@pytest.mark.parametrize("delay_s", [0.1, 0.6, 1.5, 3.0, 5.0])
-@pytest.mark.parametrize(
-    ("number", "group"),
-    [(signal.SIGTERM, False), (signal.SIGTERM, True), (signal.SIGINT, True)],
-    ids=["SIGTERM", "SIGTERM to its group", "SIGINT to its group"],
-)
-def test_a_stop_while_it_starts_is_no_crash(
-    delay_s: float, number: signal.Signals, group: bool, service: Service
-) -> None:
-    """At the terminal Ctrl-C goes to the whole group, and so does the SIGTERM of systemd."""
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell in the background has it ignored, inherited
-    environment = service._environment() | {"LUNGNODE_DICOM__PORT": "0", "LUNGNODE_WEB__PORT": "0"}
-    with service.log.open("w") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "lungnode", "serve"],
-            stdout=log, stderr=log, env=environment, cwd=service.root, start_new_session=True,
-        )  # fmt: skip
-    threading.Event().wait(delay_s)
-    os.killpg(process.pid, number) if group else os.kill(process.pid, number)
-    status = process.wait(timeout=240)
-    text = service.log.read_text()
-    assert status in {0, 130, 143, -number}, text
-    if status == -number:  # the interpreter was just starting, or Ctrl-C came within exec(), as dataclasses use it:
-        assert text in {"", "lungnode: interrupted\n"}  # CPython then ends itself by SIGINT after all handlers
-    assert "Traceback" not in text
-    assert '"level": "error"' not in text
