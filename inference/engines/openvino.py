@@ -80,10 +80,10 @@ def thread_count() -> int:
         return int(torch.get_num_threads())
     if (limit := os.environ.get("OMP_NUM_THREADS", "")).isdigit() and int(limit) > 0:
         return int(limit)
-    return len({_siblings(cpu) for cpu in os.sched_getaffinity(0)})
+    return len({_hardware_threads(cpu) for cpu in os.sched_getaffinity(0)})
 
 
-def _siblings(cpu: int) -> str:
+def _hardware_threads(cpu: int) -> str:
     """Return the logical CPUs of the core that a logical CPU belongs to."""
     try:
         return (TOPOLOGY / f"cpu{cpu}/topology/thread_siblings_list").read_text(encoding="ascii").strip()

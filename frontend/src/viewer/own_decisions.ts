@@ -1,9 +1,9 @@
-// What a reader has said of findings, and what a new verdict makes of it.
+// A reader's verdicts on findings, and the change by a new one.
 import type { Draft } from "../shared/drafts";
 import type { Decision } from "./decisions";
 import type { Assessment, Finding, Verdict } from "./types";
 
-// The latest verdict, where it is this reader's own: nobody else's text is sent under their name.
+// The latest verdict, if it is this reader's own: no other reader's text is sent under their name.
 export function ownAssessment({ assessment }: Finding, reader: string): Assessment | null {
   return assessment?.reader === reader ? assessment : null;
 }
@@ -12,7 +12,7 @@ export function isOwnMark({ origin, created_by }: Finding, reader: string): bool
   return origin === "reader" && created_by === reader;
 }
 
-// What a reader can take back: the own verdict, or the mark itself where there is none.
+// Action that a reader can undo: the own verdict, or the mark itself where there is none.
 export function undoable(finding: Finding, reader: string): "verdict" | "mark" | null {
   if (ownAssessment(finding, reader)) return "verdict";
   return isOwnMark(finding, reader) ? "mark" : null;
