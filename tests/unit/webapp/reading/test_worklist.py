@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import UTC, datetime
 
 import pytest
 
@@ -143,6 +144,8 @@ def test_probability_date_and_review_can_be_asked_for(web: Web) -> None:
 
 def test_the_page_says_what_waits_too_long(make_web: Callable[..., Web]) -> None:
     web = make_web(max_wait_s=0.0)
+    moment = datetime.now(UTC)
+    web.database._clock = lambda: moment
     add_study(web.database)
     page = web.client().get("/worklist").text
     assert "unread 0 s" in page
