@@ -1,4 +1,4 @@
-"""The service is told to stop at any moment of its start."""
+"""Signals to stop at any moment of a start."""
 
 from __future__ import annotations
 
