@@ -150,7 +150,7 @@ class Service:
         self.process.kill()
         self.process.wait()
         self._close_pipe()
-        until(lambda: [pid for pid in tree if is_running(pid)], lambda left: not left, 20)
+        until(lambda: [pid for pid in tree if is_running(pid)], lambda left: not left)
 
     def stop(self, number: int = signal.SIGTERM) -> int:
         """Send SIGTERM; return the exit status."""
