@@ -145,7 +145,7 @@ def test_other_certificates_are_rejected(listener: Listener, certificates: Path,
 
 def test_plain_connections_are_refused(listener: Listener) -> None:
     assert store(listener, None) == -1
-    until(lambda: listener.counters.value("connections_closed", "tls"), lambda count: count == 1, 10)
+    until(lambda: listener.counters.value("connections_closed", "tls"), lambda count: count == 1)
 
 
 def test_why_a_handshake_failed_is_logged_and_who_looks_whether_the_port_is_open_is_not(

@@ -177,7 +177,7 @@ def test_killing_the_supervisor_alone_frees_the_ports(service: Service) -> None:
     assert len(tree) >= 5
     os.kill(service.process.pid, signal.SIGKILL)
     service.process.wait()
-    until(lambda: [pid for pid in tree if is_running(pid)], lambda left: not left, 20)
+    until(lambda: [pid for pid in tree if is_running(pid)], lambda left: not left)
     for name in ("dicom", "web"):
         with socket.socket() as listening:
             listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

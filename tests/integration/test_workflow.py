@@ -134,7 +134,7 @@ def test_the_analysing_process_ends_with_its_worker(node: Node) -> None:
     child = int(mark.name.split("-")[1])
     assert node.process is not None
     node.process.kill()
-    until(lambda: is_running(child), lambda running: not running, 20)
+    until(lambda: is_running(child), lambda running: not running)
 
 
 def test_a_model_that_was_replaced_answers_under_its_own_name(node: Node) -> None:
