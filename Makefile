@@ -10,8 +10,8 @@ VENV ?= .venv$(if $(PYTHON),-$(notdir $(PYTHON)))
 BIN := $(VENV)/bin
 PY := $(BIN)/python
 ARGS ?=
-# Parallel test workers, one more than cores since tests also wait; 0 runs the tests in one process.
-WORKERS ?= $(shell echo $$(($$(getconf _NPROCESSORS_ONLN) + 1)))
+# Parallel test workers; 0 runs the tests in one process.
+WORKERS ?= auto
 PYTEST := pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder --durations 20
 # The pages' modules, bundled by Vite; Node comes from PyPI where the machine has none.
 BUNDLE := webapp/static/built/viewer.js
