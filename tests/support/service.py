@@ -30,7 +30,7 @@ from tests.support.environment import clean_environment
 
 T = TypeVar("T")
 ROOT = Path(__file__).parents[2]
-TIMEOUTS = ScuTimeouts(connect_s=10.0, association_s=20.0, response_s=20.0)
+TIMEOUTS = ScuTimeouts(connect_s=60.0, association_s=120.0, response_s=120.0)
 FINISHED = (StudyState.ANALYSED, StudyState.NOT_ANALYSED, StudyState.FAILED)
 
 
