@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import signal
 import sys
+
+from lungnode.processes import stop_request
 
 
 def main() -> None:
     """Run the command line; exit status 143 on SIGTERM and 130 on Ctrl-C, also while modules load."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    stop_request.install()
     try:
         from lungnode.cli import main as run
 

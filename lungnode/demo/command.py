@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import signal
 import sys
 import tempfile
 import threading
@@ -23,6 +22,7 @@ from dicom_node.phantom.writer import SeriesIdentity
 from lungnode.demo.pacs import RehearsalPacs, Returned, StudyFile, push, study_files
 from lungnode.demo.service import DemoService
 from lungnode.errors import CommandError
+from lungnode.processes.stop_request import is_stop_requested
 from lungnode.settings.service import Settings
 
 FINAL = frozenset({"analysed", "not_analysed", "failed"})
@@ -63,7 +63,6 @@ def run_demo(
         No result came back.
     """
     plan = rehearsal or Rehearsal()
-    _exit_on_sigterm()
     with _home(settings) as home, RehearsalPacs() as pacs, DemoService(settings, home, pacs.port) as service:
         plan.say(
             f"Starting the service: pages {service.url}, DICOM {service.node.ae_title}@127.0.0.1:{service.node.port}"
@@ -79,12 +78,6 @@ def run_demo(
         if not exit_after:
             _stay_open(plan, service)
     return 0
-
-
-def _exit_on_sigterm() -> None:
-    """Turn SIGTERM into ``SystemExit``, so that the service is stopped as well (main thread only)."""
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
 
 
 @contextmanager
@@ -241,7 +234,7 @@ def _print_pages(plan: Rehearsal, service: DemoService, study_instance_uid: str)
 def _stay_open(plan: Rehearsal, service: DemoService) -> None:
     plan.say("Open until Ctrl-C.")
     try:
-        while True:
+        while not is_stop_requested():
             service.check_alive()
             time.sleep(1)
     except KeyboardInterrupt:

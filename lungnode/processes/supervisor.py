@@ -29,6 +29,7 @@ from typing import TYPE_CHECKING, Any
 
 from dicom_node.port.shared_socket import Port
 from lungnode.processes.parts import STOP_SIGNALS, Address, PartError, PartName, cannot_listen, run_part
+from lungnode.processes.stop_request import is_stop_requested
 from lungnode.settings.service import Settings
 
 if TYPE_CHECKING:
@@ -127,6 +128,7 @@ class Supervisor:
             A part could not start, or died repeatedly and was never healthy.
         """
         with self._woken_by_signals() as wakeup:
+            self._stopping |= is_stop_requested()  # before these handlers, where its exception was dropped
             self._parts = [part for name in self._names for part in self._make(name)]
             if len(self._names) > 1:
                 _import_shared()
