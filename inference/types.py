@@ -39,11 +39,14 @@ class CtVolume:
     affine
         ``(4, 4)`` float64: ``affine @ (slice, row, column, 1)`` is the voxel centre in the patient's
         frame (LPS, millimetres; PS3.3 C.7.6.2.1.1).
+    slice_thickness_mm
+        Nominal thickness of the slices (0018,0050); None if unknown.
     """
 
     volume_hu: NDArray[np.int16]
     spacing_mm: tuple[float, float, float]
     affine: NDArray[np.float64]
+    slice_thickness_mm: float | None = None
 
     def position_mm(self, index: tuple[float, float, float]) -> tuple[float, float, float]:
         """Patient position (LPS, mm) of a fractional ``(slice, row, column)`` index."""
@@ -91,6 +94,39 @@ class ClassPrediction:
         return max(self.probabilities, key=lambda name: self.probabilities[name])
 
 
+Line = tuple[tuple[float, float], tuple[float, float]]
+"""Two fractional ``(row, column)`` points of one slice."""
+
+
+@dataclass(frozen=True, slots=True)
+class NoduleAxes:
+    """Longest axial diameter of a nodule and the extent at right angles to it, as lines on the nearest slice."""
+
+    slice_index: int
+    long: Line
+    short: Line
+
+
+@dataclass(frozen=True, slots=True)
+class NoduleMask:
+    """Voxels of a measured nodule; ``inference.nodules.mask`` encodes and decodes them.
+
+    Parameters
+    ----------
+    first_index, shape
+        First ``(slice, row, column)`` of the box in the volume, and its size.
+    runs
+        Lengths of runs in C order, alternately outside and inside the nodule; the first, outside, may be 0.
+    axes
+        None where no section was long enough to have diameters.
+    """
+
+    first_index: tuple[int, int, int]
+    shape: tuple[int, int, int]
+    runs: tuple[int, ...]
+    axes: NoduleAxes | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class NoduleFinding:
     """One finding in a volume.
@@ -109,6 +145,8 @@ class NoduleFinding:
     prediction_set: tuple[str, ...] = ()
     abstentions: tuple[Abstention, ...] = ()
     attributes: dict[str, object] = field(default_factory=dict)
+    mask: NoduleMask | None = None
+    """Measured voxels; None where nothing was measured."""
 
 
 @dataclass(frozen=True, slots=True)

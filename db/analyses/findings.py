@@ -8,6 +8,7 @@ from dataclasses import replace
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from db.analyses.masks import add_mask
 from db.analyses.quarantine import is_in_quarantine
 from db.analyses.readings import was_read_first
 from db.audit import trail as audit
@@ -39,7 +40,7 @@ def add_model_findings(
     for ordinal, finding in enumerate(findings):
         row = _row(session, series, finding, model, ordinal=ordinal)
         row.analysis_id, row.origin, row.created_by = analysis.id, FindingOrigin.MODEL, SYSTEM
-        session.add(row)
+        _add(session, row, finding)
     session.flush()
 
 
@@ -73,7 +74,7 @@ def add_reader_finding(
         finding = position_only(finding)
     row = _row(session, series, finding, model, ordinal=study.finding_count)
     row.analysis_id, row.origin, row.created_by = None, FindingOrigin.READER, reader
-    session.add(row)
+    _add(session, row, finding)
     refresh_study(session, study)
     audit.append(
         session, AuditEvent("finding:marked", reader, row.id, details={"study": study.id, "series": series.id})
@@ -92,6 +93,7 @@ def position_only(finding: NewFinding) -> NewFinding:
         prediction_set=(),
         reasons=(SCANNER_HELD,),
         attributes={},
+        mask=None,
     )
 
 
@@ -255,6 +257,13 @@ def _row(session: Session, series: SeriesRow, finding: NewFinding, model: ModelI
     )
 
 
+def _add(session: Session, row: FindingRow, finding: NewFinding) -> None:
+    session.add(row)
+    if finding.mask is not None:
+        session.flush()
+        add_mask(session, row, finding.mask)
+
+
 def _check(finding: NewFinding) -> None:
     check_finite("position", finding.row, finding.column, *finding.position_mm)
     check_finite("diameter_mm", finding.diameter_mm)
@@ -323,6 +332,7 @@ def _build(
         column=row.column_px,
         position_mm=(row.x_mm, row.y_mm, row.z_mm),
         interval=interval,
+        mask=None,
     )
     return record_of(
         FindingRecord,

@@ -19,7 +19,7 @@ from db.domain.audit import AuditEvent
 from db.domain.deliveries import DeliveryStatus
 from db.domain.exchange import CommitmentStatus, PriorStatus
 from db.studies.lifecycle import SETTLED, UNFINISHED, locked_study
-from db.tables.analyses import AnalysisRow, FindingRow
+from db.tables.analyses import AnalysisRow, FindingMaskRow, FindingRow
 from db.tables.exchange import (
     CommitmentRow,
     DeliveryRow,
@@ -96,6 +96,7 @@ def purge_study(session: Session, study_id: str, before: datetime) -> tuple[str,
     for table, column, values in (
         (AssessmentRow, AssessmentRow.finding_id, findings),
         (PathologyRow, PathologyRow.study_id, [study_id]),
+        (FindingMaskRow, FindingMaskRow.finding_id, findings),
         (FindingRow, FindingRow.study_id, [study_id]),
         (DeliveryRow, DeliveryRow.analysis_id, analyses),
         (ResultRow, ResultRow.study_id, [study_id]),

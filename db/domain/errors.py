@@ -5,6 +5,7 @@
     DbError
     |-- UnknownRecordError        the study, series, analysis, finding, ... does not exist
     |-- InvalidRecordError        a value that may not be recorded (a probability above 1, a UID too long)
+    |-- DamagedRecordError        a stored value is not what was recorded
     |-- InvalidCursorError        a paging cursor of another database or order (also a ValueError)
     |-- NameTakenError            a user or token of that name exists
     |-- SignInDelayedError        too many wrong passwords for a name from an address
@@ -38,6 +39,14 @@ class InvalidRecordError(DbError):
         super().__init__(f"{field} {rule}")
         self.field = field
         self.rule = rule
+
+
+class DamagedRecordError(DbError):
+    """A stored value cannot be one that was recorded; names the kind of record, never the value."""
+
+    def __init__(self, kind: str) -> None:
+        super().__init__(f"the stored {kind} is damaged")
+        self.kind = kind
 
 
 class InvalidCursorError(DbError, ValueError):

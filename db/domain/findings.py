@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
+from db.domain.masks import FindingMask
 from db.domain.models import ModelIdentity
 from db.domain.reasons import Reason
 
@@ -44,6 +45,8 @@ class NewFinding:
     attributes: dict[str, object] = field(default_factory=dict)
     """Further measures by name (``volume_mm3``, ``density``, ...) as JSON; ``displayed`` holds text and bounds shown
     for each probability (``malignancy``, ``nodule``)."""
+    mask: FindingMask | None = None
+    """Measured voxels; read by ``db.analyses.masks`` only, None in other records."""
 
 
 def displayed_text(attributes: Mapping[str, object]) -> str | None:

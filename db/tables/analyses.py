@@ -96,6 +96,22 @@ class FindingRow(Base):
     withdrawn_at: Mapped[datetime | None]
 
 
+class FindingMaskRow(Base):
+    """Measured voxels of a finding, run-length encoded in a box; ``db.domain.masks`` checks what is read."""
+
+    __tablename__ = "finding_masks"
+
+    finding_id: Mapped[str] = mapped_column(ForeignKey(FindingRow.id), primary_key=True)
+    row_px: Mapped[int]
+    column_px: Mapped[int]
+    row_count: Mapped[int]
+    column_count: Mapped[int]
+    slices: Mapped[list[Any]] = mapped_column(JSON)
+    """Pairs of instance (our own id) and frame number."""
+    runs: Mapped[list[Any]] = mapped_column(JSON)
+    axes: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+
+
 class PredictionRow(Base):
     """A prediction for an upload, with the patient details provided (no identity)."""
 

@@ -7,6 +7,7 @@ Slice index 0 is the lowest (most inferior) slice.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import replace
@@ -75,7 +76,7 @@ def load_series(
             raise
     return LoadedSeries(
         geometry=stack.geometry,
-        volume=CtVolume(volume_hu, stack.geometry.spacing_mm, stack.affine),
+        volume=CtVolume(volume_hu, stack.geometry.spacing_mm, stack.affine, _slice_thickness_mm(stack.frames)),
         attributes=_attributes(stack.frames),
         caveats=stack.caveats,
     )
@@ -146,3 +147,13 @@ def _check_size(stack: SeriesStack, limits: DecodeLimits) -> None:
 def _attributes(frames: Sequence[FrameHeader]) -> dict[str, str]:
     """Return acquisition attributes of the first frame, without identity."""
     return dict(frames[0].attributes) if frames else {}
+
+
+def _slice_thickness_mm(frames: Sequence[FrameHeader]) -> float | None:
+    """Return the greatest Slice Thickness of frames, mm; None where one states none."""
+    thicknesses = [frame.attributes.get("SliceThickness", "") for frame in frames]
+    try:
+        thickest = max(map(float, thicknesses))
+    except ValueError:
+        return None
+    return thickest if math.isfinite(thickest) and thickest > 0 else None

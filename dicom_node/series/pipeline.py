@@ -14,6 +14,7 @@ import numpy as np
 from db.domain.analyses import AnalysisOutcome
 from db.domain.caveats import Caveat
 from db.domain.findings import NewFinding
+from db.domain.masks import FindingAxes, FindingMask, MaskSlice
 from db.domain.reasons import OVERRULABLE, Reason
 from db.domain.scanners import Scanner, scanner_of
 from dicom_node.encoding.errors import RefusedError, UnfitImagesError
@@ -22,7 +23,7 @@ from dicom_node.series.assembly import load_series
 from dicom_node.series.types import LoadedSeries, StoredInstance, reason_of
 from inference.drift.series_drift import summarise
 from inference.gate import GateThresholds
-from inference.types import CtVolume, NoduleFinding, VolumeAnalysis
+from inference.types import CtVolume, Line, NoduleFinding, NoduleMask, VolumeAnalysis
 
 Progress = Callable[[float, str], None]
 """Called with the share that is done (0..1) and the name of the stage."""
@@ -141,7 +142,37 @@ def to_new_finding(finding: NoduleFinding, loaded: LoadedSeries) -> NewFinding:
         prediction_set=finding.prediction_set,
         reasons=tuple(map(reason_of, finding.abstentions)),
         attributes=dict(finding.attributes),
+        mask=None if finding.mask is None else _finding_mask(finding.mask, loaded),
     )
+
+
+def _finding_mask(mask: NoduleMask, loaded: LoadedSeries) -> FindingMask:
+    """Convert a mask of a volume to one of the source frames."""
+    first, row, column = mask.first_index
+    count, rows, columns = mask.shape
+    axes = mask.axes
+    return FindingMask(
+        slices=tuple(
+            MaskSlice(source.sop_instance_uid, source.frame_number)
+            for source in loaded.geometry.slices[first : first + count]
+        ),
+        row=row,
+        column=column,
+        rows=rows,
+        columns=columns,
+        runs=mask.runs,
+        axes=(
+            FindingAxes(axes.slice_index - first, _rounded(axes.long), _rounded(axes.short))
+            if axes is not None
+            else None
+        ),
+    )
+
+
+def _rounded(line: Line) -> Line:
+    """Round a line to hundredths of a pixel, as the database stores it."""
+    (row, column), (end_row, end_column) = line
+    return (round(row, 2), round(column, 2)), (round(end_row, 2), round(end_column, 2))
 
 
 def scanner_of_series(loaded: LoadedSeries) -> Scanner:

@@ -14,6 +14,7 @@ from inference.displayed import DisplayedProbability, Question
 from inference.gate import GateThresholds
 from inference.malignancy.ensemble import Ensemble, EnsembleAnswer, combine, feature_vector
 from inference.malignancy.submodels import doubts, submodel_answers, submodel_recipes
+from inference.nodules.mask import encode_mask
 from inference.nodules.measurement import NoduleMeasure
 from inference.ood.attention_check import ATTENTION_OUTSIDE_LUNG, attention_around, share_in_lung
 from inference.ood.surroundings import surroundings_of, why_unlike
@@ -107,6 +108,7 @@ class MalignancyEstimator:
             "nodule_margin": round(nodule.margin, 4),
             "displayed": self._displayed_nodule(nodule),
         }
+        mask = encode_mask(measure.mask, measure.mask_box, measure.axes)
         attention, member = None, self._nodule.planar_member
         if member is not None:
             attention = attention_around(member, volume, measure.center_index)
@@ -114,7 +116,7 @@ class MalignancyEstimator:
             attributes["attention"] = {"field_mm": float(member[0].field_mm[1]), "weights": weights}
         if reasons := self._assessment_abstentions(volume, measure, attention):
             return NoduleFinding(
-                measure.center_index, measure.longest_mm, nodule.probability, None, None, (), reasons, attributes
+                measure.center_index, measure.longest_mm, nodule.probability, None, None, (), reasons, attributes, mask
             )
         probability, recipe = float(answer.probabilities[i]), self._nodule.bundle.recipe
         shown = displayed_malignancy(recipe, probability, measure.longest_mm)
@@ -131,6 +133,7 @@ class MalignancyEstimator:
                 "malignancy_margin": round(float(answer.margins[i]), 4),
                 **self._submodels(submodels, i, measure.longest_mm),
             },
+            mask=mask,
         )
 
     def _submodels(self, submodels: dict[str, EnsembleAnswer], i: int, diameter_mm: float) -> dict[str, object]:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inference.nodules.boundary import RAY_STEP_MM, TUNING, Surface, find_surface
-from inference.types import Abstention, CtVolume
+from inference.types import Abstention, CtVolume, Line, NoduleAxes
 
 Floats = NDArray[np.float32]
 Doubles = NDArray[np.float64]
@@ -50,6 +50,8 @@ class NoduleMeasure:
         Share above ``SOLID_ABOVE_HU`` of the part that lies ``BLURRED_RIM_MM`` or half a radius inside the border.
     mask, mask_box
         Voxels of the volume within the surface, and where this block lies in the volume.
+    axes
+        ``longest_mm`` and ``perpendicular_mm`` as lines on the nearest slice; None where no section has diameters.
     margin
         Shape, margin and histogram measures by name; see ``features``.
     """
@@ -64,6 +66,7 @@ class NoduleMeasure:
     solid_share: float
     mask: Mask
     mask_box: tuple[slice, slice, slice]
+    axes: NoduleAxes | None
     margin: dict[str, float]
 
     def features(self) -> dict[str, float]:
@@ -101,7 +104,7 @@ def measure_nodule(volume: CtVolume, index: tuple[float, float, float]) -> Nodul
 def _measured(volume: CtVolume, surface: Surface) -> NoduleMeasure:
     mask, box = _voxels(volume, surface)
     _, volume_mm3 = surface.centroid()
-    longest_mm, perpendicular_mm = _axial_diameters(surface)
+    diameters = _axial_diameters(surface)
     equivalent_mm = float(np.cbrt(6.0 * volume_mm3 / np.pi))
     depths_mm = surface.depths_mm
     share = depths_mm / surface.radii_mm[:, None]  # (rays, steps)
@@ -116,8 +119,8 @@ def _measured(volume: CtVolume, surface: Surface) -> NoduleMeasure:
     centre = surface.centre
     return NoduleMeasure(
         center_index=(float(centre[0]), float(centre[1]), float(centre[2])),
-        longest_mm=longest_mm,
-        perpendicular_mm=perpendicular_mm,
+        longest_mm=diameters.longest_mm if diameters else 0.0,
+        perpendicular_mm=diameters.perpendicular_mm if diameters else 0.0,
         volume_mm3=volume_mm3,
         equivalent_diameter_mm=equivalent_mm,
         mean_hu=float(np.average(values, weights=weights)),
@@ -125,6 +128,7 @@ def _measured(volume: CtVolume, surface: Surface) -> NoduleMeasure:
         solid_share=solid_share,
         mask=mask,
         mask_box=box,
+        axes=_axes(volume, surface, diameters, box) if diameters else None,
         margin=_shape(surface, volume_mm3) | _margin(surface, depths_mm) | _histogram(values, weights),
     )
 
@@ -149,12 +153,25 @@ def _voxels(volume: CtVolume, surface: Surface) -> tuple[Mask, tuple[slice, slic
     return mask, (slice(low[0], high[0]), slice(low[1], high[1]), slice(low[2], high[2]))
 
 
-def _axial_diameters(surface: Surface) -> tuple[float, float]:
+@dataclass(frozen=True, slots=True)
+class _Diameters:
+    """Longest diameter of an axial section, and the extent at right angles to it.
+
+    ``lines_mm`` are both as ``(ends, (row, column))`` from the centre of the surface, ``height_mm`` is along slices.
+    """
+
+    longest_mm: float
+    perpendicular_mm: float
+    height_mm: float
+    lines_mm: tuple[Doubles, Doubles]
+
+
+def _axial_diameters(surface: Surface) -> _Diameters | None:
     """Longest diameter over axial sections of the surface, and the widest extent perpendicular to it there."""
     corners = surface.sphere.directions * _without_spikes(surface)[:, None]
     angles = np.arange(0.0, np.pi, np.pi / 60)
     across = np.stack([np.sin(angles), np.cos(angles)])  # (2, 60)
-    best = (0.0, 0.0)
+    best: tuple[Doubles, float, int, Doubles] | None = None
     edges = surface.sphere.edges
     for height_mm in np.arange(corners[:, 0].min(), corners[:, 0].max(), 1.0) + 0.5:
         first, second = corners[edges[:, 0]], corners[edges[:, 1]]
@@ -165,9 +182,35 @@ def _axial_diameters(surface: Surface) -> tuple[float, float]:
         section = first[cut, 1:] + part[:, None] * (second[cut, 1:] - first[cut, 1:])
         widths = np.ptp(section @ across, axis=0)
         longest = int(np.argmax(widths))
-        if widths[longest] > best[0]:
-            best = (float(widths[longest]), float(widths[(longest + 30) % 60]))
-    return best
+        if best is None or widths[longest] > best[0][best[2]]:
+            best = (widths, float(height_mm), longest, section)
+    if best is None:
+        return None
+    widths, height_mm, longest, section = best
+    perpendicular = (longest + 30) % 60
+    along, aside = across[:, longest], across[:, perpendicular]
+    lines_mm = _extent(section, along, aside), _extent(section, aside, along)
+    return _Diameters(float(widths[longest]), float(widths[perpendicular]), height_mm, lines_mm)
+
+
+def _extent(section: Doubles, along: Doubles, aside: Doubles) -> Doubles:
+    """Ends ``(2, 2)`` of the line along a direction that spans a section, midway between its outermost points."""
+    position = section @ along
+    outermost = section[[int(np.argmin(position)), int(np.argmax(position))]]
+    offset = float((outermost @ aside).mean())
+    return np.array([position.min() * along + offset * aside, position.max() * along + offset * aside])
+
+
+def _axes(volume: CtVolume, surface: Surface, diameters: _Diameters, box: tuple[slice, slice, slice]) -> NoduleAxes:
+    """Draw the diameters on the nearest slice of the box."""
+    nearest = round(float(surface.centre[0]) + diameters.height_mm / volume.spacing_mm[0])
+
+    def line(ends_mm: Doubles) -> Line:
+        (row, column), (end_row, end_column) = surface.centre[1:] + ends_mm / np.array(volume.spacing_mm[1:])
+        return (float(row), float(column)), (float(end_row), float(end_column))
+
+    long, short = diameters.lines_mm
+    return NoduleAxes(min(max(nearest, box[0].start), box[0].stop - 1), line(long), line(short))
 
 
 def _without_spikes(surface: Surface) -> Doubles:

@@ -114,6 +114,47 @@ def displayed_nodule(finding: findings.NewFinding) -> Displayed | None:
     return displayed_of(finding.attributes, Question.NODULE, finding.nodule_probability)
 
 
+class MaskSlice(Answer):
+    """A frame that a slice of a mask lies on."""
+
+    sop_instance_uid: Uid
+    frame_number: int
+
+
+Point = tuple[float, float]
+"""Fractional row and column, 0-based in stored pixels."""
+
+
+class Axes(Answer):
+    """Long and short axis of a finding, each from one end to the other, on one slice of its mask."""
+
+    slice_index: int
+    long: tuple[Point, Point]
+    short: tuple[Point, Point]
+
+
+class Mask(Answer):
+    """Measured voxels of a finding, in a box that begins at a row and column (0-based) of its slices.
+
+    ``runs`` are lengths by slice, row and column, alternately outside and inside; the first, outside, may be 0.
+    """
+
+    finding_id: str
+    slices: list[MaskSlice]
+    row: int
+    column: int
+    rows: int
+    columns: int
+    runs: list[int]
+    axes: Axes | None
+
+
+class Masks(Answer):
+    """The masks of a study's findings; a finding that was not measured has none."""
+
+    masks: list[Mask]
+
+
 class Series(Answer):
     """One series of a study."""
 

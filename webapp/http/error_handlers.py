@@ -13,7 +13,13 @@ from flask import Flask, Response, g, jsonify, make_response, redirect, render_t
 from werkzeug.exceptions import HTTPException
 from werkzeug.wrappers import Response as BaseResponse
 
-from db.domain.errors import DatabaseUnavailableError, InvalidRecordError, NotYoursError, UnknownRecordError
+from db.domain.errors import (
+    DamagedRecordError,
+    DatabaseUnavailableError,
+    InvalidRecordError,
+    NotYoursError,
+    UnknownRecordError,
+)
 from webapp.http.errors import BusyError, NotSignedInError, TooManyRequestsError, WebError
 from webapp.http.messages import english
 
@@ -63,6 +69,7 @@ def install(app: Flask) -> None:
     app.register_error_handler(WebError, _web_error)
     app.register_error_handler(UnknownRecordError, _unknown_record)
     app.register_error_handler(InvalidRecordError, _invalid_record)
+    app.register_error_handler(DamagedRecordError, _damaged_record)
     app.register_error_handler(NotYoursError, _not_yours)
     app.register_error_handler(DatabaseUnavailableError, _database_unavailable)
     app.register_error_handler(OSError, _storage_unavailable)
@@ -83,6 +90,11 @@ def _unknown_record(error: UnknownRecordError) -> BaseResponse:
 
 def _invalid_record(error: InvalidRecordError) -> BaseResponse:
     return _answer(422, "invalid_field", f"The field {error.field} {error.rule}.")
+
+
+def _damaged_record(error: DamagedRecordError) -> BaseResponse:
+    _log(error)
+    return _answer(500, "damaged_record", "A stored record is damaged. Give your administrator the reference.")
 
 
 def _not_yours(_error: NotYoursError) -> BaseResponse:

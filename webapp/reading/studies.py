@@ -8,7 +8,7 @@ from flask import Blueprint, Response, g, render_template
 from pydantic import BaseModel, Field
 from sqlalchemy.orm import Session
 
-from db.analyses import analyses, findings
+from db.analyses import analyses, findings, masks
 from db.analyses.overruling import request_overruled
 from db.analyses.readings import record_reading as record_event
 from db.domain.analyses import AnalysisRecord
@@ -21,10 +21,13 @@ from db.read_models import studies as records
 from db.studies.completion import force_complete
 from db.studies.instances import series_record
 from webapp.accounts.identity import principal
+from webapp.api.models import merged
 from webapp.api.models_studies import (
     Analyses,
     Completed,
     Finding,
+    Mask,
+    Masks,
     NewAnalysis,
     NewAssessment,
     NewFinding,
@@ -102,6 +105,23 @@ def slices(study_uid: str, series_uid: str) -> Slices:
     """A series' slices in anatomical order."""
     references = current_services().images.slices(study_uid, series_uid)
     return Slices.model_validate({"series_instance_uid": series_uid, "slices": references})
+
+
+@endpoint(
+    blueprint,
+    "GET",
+    "/api/v1/studies/<uid:study_uid>/masks",
+    may=READ_CLINICAL,
+    answers={200: Masks},
+    audit=ViewAudit.STUDY,
+)
+def finding_masks(study_uid: str) -> Masks:
+    """The measured masks of a study's findings."""
+    with current_services().database.read() as session:
+        recorded = masks.masks_of_study(session, study_uid)
+    if blinded_reading.is_model_hidden():
+        return Masks(masks=[])
+    return Masks(masks=[Mask.model_validate(merged(mask, finding_id=name)) for name, mask in recorded.items()])
 
 
 @endpoint(

@@ -59,6 +59,13 @@ export interface Association {
   last_at: string;
 }
 
+/** Long and short axis of a finding, each from one end to the other, on one slice of its mask. */
+export interface Axes {
+  slice_index: number;
+  long: [[number, number], [number, number]];
+  short: [[number, number], [number, number]];
+}
+
 /** Comparison of the latest shadow model; null if there is none. */
 export interface Candidate {
   report: CandidateReport | null;
@@ -226,6 +233,33 @@ export interface LeftOut {
 /** Liveness of the process. */
 export interface Liveness {
   alive: boolean;
+}
+
+/**
+ * Measured voxels of a finding, in a box that begins at a row and column (0-based) of its slices.
+ *
+ * `runs` are lengths by slice, row and column, alternately outside and inside; the first, outside, may be 0.
+ */
+export interface Mask {
+  finding_id: string;
+  slices: MaskSlice[];
+  row: number;
+  column: number;
+  rows: number;
+  columns: number;
+  runs: number[];
+  axes: Axes | null;
+}
+
+/** A frame that a slice of a mask lies on. */
+export interface MaskSlice {
+  sop_instance_uid: string;
+  frame_number: number;
+}
+
+/** The masks of a study's findings; a finding that was not measured has none. */
+export interface Masks {
+  masks: Mask[];
 }
 
 /** Identity of a model. */

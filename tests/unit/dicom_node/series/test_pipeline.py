@@ -8,13 +8,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from pydicom import config
+from pydicom.dataelem import DataElement
+from pydicom.dataset import Dataset
 
 from dicom_node.encoding.errors import UnfitImagesError
 from dicom_node.series.assembly import load_series
-from dicom_node.series.pipeline import Progress, analyse_point, analyse_series
+from dicom_node.series.pipeline import Progress, analyse_point, analyse_series, to_new_finding
 from dicom_node.series.types import StoredInstance
 from inference.gate import GateThresholds
-from inference.types import Abstention, CtVolume, NoduleFinding, VolumeAnalysis
+from inference.nodules.mask import encode_mask
+from inference.types import Abstention, CtVolume, NoduleAxes, NoduleFinding, VolumeAnalysis
 from tests.support.factories import CtSeries, Defects, SimpleNodule, ct_series
 
 NODULE = SimpleNodule((12.0, 30.0, 22.0), 9.0)
@@ -71,6 +75,32 @@ def test_a_finding_names_its_nearest_slice_and_its_place_in_the_patient(series: 
     assert finding.frame_number == 1
     assert finding.interval == (0.5, 0.8)
     assert finding.attributes == {"density": "solid"}
+
+
+def test_a_mask_names_the_slices_that_it_lies_on(series: CtSeries) -> None:
+    loaded = load_series(stored(series), None, GateThresholds())
+    mask = np.zeros((4, 3, 5), bool)
+    mask[:, 1:, 2] = True
+    box = (slice(10, 14), slice(28, 31), slice(20, 25))
+    axes = NoduleAxes(12, ((28.987, 22.0), (30.0, 22.004)), ((29.5, 21.5), (29.5, 22.5)))
+    measured = NoduleFinding(NODULE.index, 9.0, 0.9, 0.7, (0.5, 0.8), mask=encode_mask(mask, box, axes))
+    recorded = to_new_finding(measured, loaded).mask
+    assert recorded is not None
+    assert [one.sop_instance_uid for one in recorded.slices] == list(series.sop_instance_uids[10:14])
+    assert (recorded.row, recorded.column, recorded.shape, recorded.runs) == (29, 22, (4, 2, 1), (0, 8))
+    assert recorded.axes is not None
+    assert (recorded.axes.slice_index, recorded.axes.long) == (2, ((28.99, 22.0), (30.0, 22.0)))
+
+
+@pytest.mark.parametrize(
+    ("stated", "thickness_mm"), [("1.25", 1.25), ("3", 3.0), ("", None), ("thin", None), ("0", None), ("-2", None)]
+)
+def test_the_slice_thickness_is_that_of_the_headers(tmp_path: Path, stated: str, thickness_mm: float | None) -> None:
+    def state(ds: Dataset, _index: int) -> None:
+        ds["SliceThickness"] = DataElement("SliceThickness", "DS", stated, validation_mode=config.IGNORE)
+
+    one = ct_series(tmp_path, n=24, rows=48, spacing_mm=(2.5, 0.7, 0.7), defects=Defects(alter=state))
+    assert load_series(stored(one), None, GateThresholds()).volume.slice_thickness_mm == thickness_mm
 
 
 def test_the_outcome_measures_the_work_without_an_identity(series: CtSeries) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from sqlalchemy import select
 from werkzeug.test import TestResponse
 
 from db.analyses import analyses
@@ -16,9 +17,11 @@ from db.domain.accounts import Role
 from db.domain.analyses import AnalysisOutcome, AnalysisStatus
 from db.domain.audit import AuditEvent
 from db.domain.errors import DatabaseUnavailableError, UnknownRecordError
+from db.domain.masks import FindingAxes, FindingMask, MaskSlice
 from db.domain.reasons import Reason
 from db.domain.studies import StudyState
 from db.results import deliveries as sent
+from db.tables.analyses import FindingMaskRow
 from inference.malignancy.submodels import doubts
 from tests.support.webapp_doubles import MODEL, Study, add_study, finding_at, finish, put_in_state, uid
 from tests.unit.webapp.conftest import Web
@@ -505,3 +508,35 @@ def test_names_never_become_markup_in_the_viewer(web: Web) -> None:
     page = web.client().get(f"/studies/{study.study_instance_uid}").text
     for text in ("<script>alert", "<img src=x>", "<i>why"):
         assert text not in page
+
+
+def test_measured_masks_are_given_with_their_findings(web: Web) -> None:
+    study = add_study(web.database)
+    slices = tuple(MaskSlice(uid_, 1) for uid_ in study.sop_instance_uids[:2])
+    axes = FindingAxes(1, ((29.5, 18.25), (33.0, 22.0)), ((33.0, 18.0), (29.0, 22.0)))
+    mask = FindingMask(slices, 29, 18, 5, 5, (7, 30, 13), axes)
+    measured = replace(finding_at(study.sop_instance_uids[1], 30, 20), mask=mask)
+    finish(web.database, study, [measured, finding_at(study.sop_instance_uids[0], 9, 9)])
+    (answer,) = web.client().get(api(study, "masks")).get_json()["masks"]
+    assert answer.pop("finding_id") in {one["id"] for one in web.client().get(api(study)).get_json()["findings"]}
+    assert answer == {
+        "slices": [{"sop_instance_uid": one, "frame_number": 1} for one in study.sop_instance_uids[:2]],
+        "row": 29, "column": 18, "rows": 5, "columns": 5, "runs": [7, 30, 13],
+        "axes": {"slice_index": 1, "long": [[29.5, 18.25], [33.0, 22.0]], "short": [[33.0, 18.0], [29.0, 22.0]]},
+    }  # fmt: skip
+    assert "mask" not in web.client().get(api(study)).get_json()["findings"][0]
+    with web.database.begin() as session:
+        session.scalars(select(FindingMaskRow)).one().runs = [1, 2]
+    refused = web.client().get(api(study, "masks"))
+    assert (refused.status_code, refused.get_json()["error"]["code"]) == (500, "damaged_record")
+
+
+def test_masks_are_withheld_from_a_blinded_reader_and_of_no_study_there_are_none(web: Web) -> None:
+    study, blinded = add_study(web.database), web.client()
+    blinded.set_cookie("lungnode_hide_model", "yes")
+    mask = FindingMask((MaskSlice(study.sop_instance_uids[1], 1),), 29, 18, 5, 5, (7, 10, 8))
+    finish(web.database, study, [replace(finding_at(study.sop_instance_uids[1], 30, 20), mask=mask)])
+    assert blinded.get(api(study, "masks")).get_json() == {"masks": []}
+    shown = blinded.get(api(study, "masks"), headers={"X-Lungnode-Model": "shown"})
+    assert len(shown.get_json()["masks"]) == 1
+    assert web.client().get("/api/v1/studies/1.9/masks").status_code == 404
