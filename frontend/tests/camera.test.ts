@@ -1,6 +1,6 @@
 // Arithmetic of a pane: camera, zoom, ticks and clicks.
 import { describe, expect, test } from "vitest";
-import { centredOn, zoomAfterWheel } from "../src/viewer/camera";
+import { boundedZoom, centredOn, middleHolding, zoomAfterWheel } from "../src/viewer/camera";
 import { isClick } from "../src/viewer/clicks";
 import { tickSpans } from "../src/viewer/ticks";
 
@@ -39,6 +39,21 @@ test.each([
   ["a drag", [5, 5], [9, 6], false],
 ] as const)("click: %s", (_name, down, up, expected) => {
   expect(isClick([...down], [...up])).toBe(expected);
+});
+
+test.each([
+  [0.1, 0.3],
+  [3, 3],
+  [50, 20],
+])("a zoom of %d is %d", (zoom, expected) => {
+  expect(boundedZoom(zoom)).toBe(expected);
+});
+
+test("a zoom about a point leaves that point where it is", () => {
+  // 2 px a mm, then 4: a point 30 px right of the middle is 15 mm away from it, then 7.5 mm
+  const middle = middleHolding([100, 50, 5], [115, 50, 5], [107.5, 50, 5]);
+  expect(middle).toEqual([107.5, 50, 5]);
+  expect((115 - middle[0]) * 4).toBe(30);
 });
 
 test("ticks lie in the middle of their slices, those of other series nowhere", () => {

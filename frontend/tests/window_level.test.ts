@@ -7,6 +7,8 @@ describe("windowing", () => {
     ["lung", -1350, 150],
     ["mediastinum", -150, 250],
     ["bone", -500, 1300],
+    ["vessels", -250, 450],
+    ["liver", 15, 165],
   ])("range of the preset %s", (name, lower, upper) => {
     expect(rangeOf(PRESETS[name] as Window)).toEqual({ lower, upper });
   });

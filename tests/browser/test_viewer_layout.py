@@ -272,10 +272,11 @@ def test_a_finding_that_is_chosen_comes_into_view(viewer: Page, way: str) -> Non
     expect(zoom).to_have_text("739 %")
 
 
-def test_a_finding_in_view_is_not_moved(viewer: Page) -> None:
+def test_a_finding_in_view_is_not_moved_by_its_row(viewer: Page) -> None:
     before = middle_of(viewer.locator(".mark.selected"))
-    viewer.keyboard.press("n")
-    viewer.keyboard.press("p")
+    chosen = viewer.locator(".finding.selected").get_attribute("data-finding")
+    viewer.locator(".finding:not(.selected) .finding-row").last.click()
+    viewer.locator(f"[data-finding='{chosen}'] .finding-row").click()
     shows(viewer, OWN)
     assert middle_of(viewer.locator(".mark.selected")) == pytest.approx(before, abs=0.5)
 

@@ -20,7 +20,17 @@ export function centredOn(point: Vector, camera: Camera): Pick<Camera, "focalPoi
   return { focalPoint: moved(focalPoint), position: moved(position) };
 }
 
+// The middle of the view after a zoom, so that a point of the patient stays at its pixel of the screen; `after` is the
+// point that the zoom has put there about the present middle.
+export function middleHolding(middle: Readonly<Vector>, before: Readonly<Vector>, after: Readonly<Vector>): Vector {
+  return AXES.map((axis) => middle[axis] + before[axis] - after[axis]) as Vector;
+}
+
+export function boundedZoom(zoom: number): number {
+  return Math.min(MOST_ZOOM, Math.max(LEAST_ZOOM, zoom));
+}
+
 // The zoom after a turn of the wheel, within bounds.
 export function zoomAfterWheel(zoom: number, deltaY: number): number {
-  return Math.min(MOST_ZOOM, Math.max(LEAST_ZOOM, zoom * Math.exp(-deltaY / WHEEL_SCALE)));
+  return boundedZoom(zoom * Math.exp(-deltaY / WHEEL_SCALE));
 }

@@ -1,10 +1,11 @@
-// Toolbar, slider, rails and keyboard.
+// Toolbar, slider and rails.
 
-import { installHelp, isTyping } from "../shared/dialogs";
 import { all, find } from "../shared/dom";
 import { getJson } from "../shared/http";
 import { _ } from "../shared/i18n";
-import { removeLastLength, type Tool, useTool } from "./engine";
+import { Cine } from "./cine";
+import { type Tool, useTool } from "./engine";
+import { listenToKeys } from "./keyboard";
 import type { Pane } from "./pane";
 import type { Viewer } from "./viewer";
 import { isSameWindow, PRESETS, type Window } from "./window_level";
@@ -16,6 +17,9 @@ export class Controls {
   private readonly slider = find<HTMLInputElement>("slice");
   private askedAt = Date.now();
   private tool: Tool = "window";
+  private isInverted = false;
+  private isLensOn = false;
+  readonly cine = new Cine((isRunning) => this.press("cine", isRunning));
 
   constructor(private readonly viewer: Viewer) {
     for (const button of all<HTMLButtonElement>("tool"))
@@ -29,10 +33,20 @@ export class Controls {
       if (uid) viewer.openSeries(uid).catch((error: Error) => viewer.pane.say(error.message));
     });
     find("marks").addEventListener("click", () => this.toggleMarks());
+    find("invert").addEventListener("click", () => this.toggleInvert());
+    find("cine").addEventListener("click", () => this.cine.toggle(viewer.active));
+    find("magnify").addEventListener("click", () => this.toggleLens());
+    find("full-screen").addEventListener("click", () => this.toggleFullScreen());
+    document.addEventListener("fullscreenchange", () => this.press("full-screen", document.fullscreenElement !== null));
+    for (const name of ["wheel", "pointerdown"] as const)
+      find("panes").addEventListener(name, () => this.cine.stop(), { passive: true });
     find("reset").addEventListener("click", () => viewer.active.reset());
     find("previous").addEventListener("click", () => viewer.stepFinding(-1));
     find("next").addEventListener("click", () => viewer.stepFinding(1));
-    this.slider.addEventListener("input", () => viewer.pane.go(Number(this.slider.value) - 1));
+    this.slider.addEventListener("input", () => {
+      this.cine.stop();
+      viewer.pane.go(Number(this.slider.value) - 1);
+    });
     document
       .querySelector("[data-again]")
       ?.addEventListener("click", () => void viewer.request("analyses", _("Asked for a new analysis.")));
@@ -48,13 +62,13 @@ export class Controls {
       void viewer.goBack();
     });
     document.querySelector("[data-finish]")?.addEventListener("click", () => void viewer.finish());
-    this.listenToKeys();
+    listenToKeys(viewer, this);
   }
 
   useTool(name: Tool): void {
     this.tool = name;
     useTool(name);
-    for (const pane of [this.viewer.pane, this.viewer.comparison.pane]) pane?.setTool(name);
+    for (const pane of this.viewer.panes) pane.setTool(name);
     for (const button of all<HTMLButtonElement>("tool")) {
       const isChosen = button.dataset.tool === name;
       button.setAttribute("aria-checked", String(isChosen));
@@ -64,7 +78,7 @@ export class Controls {
 
   usePreset(name: string): void {
     const window = PRESETS[name] as Window;
-    for (const pane of [this.viewer.pane, this.viewer.comparison.pane]) pane?.setWindow(window);
+    for (const pane of this.viewer.panes) pane.setWindow(window);
     this.showWindow(window);
   }
 
@@ -105,10 +119,43 @@ export class Controls {
     getJson(this.viewer.api).catch(() => undefined);
   }
 
-  private toggleMarks(): void {
+  get isWindowing(): boolean {
+    return this.tool === "window";
+  }
+
+  toggleMarks(): void {
     this.viewer.areMarksShown = !this.viewer.areMarksShown;
-    find("marks").setAttribute("aria-pressed", String(this.viewer.areMarksShown));
+    this.press("marks", this.viewer.areMarksShown);
     this.viewer.draw();
+  }
+
+  toggleInvert(): void {
+    this.isInverted = !this.isInverted;
+    this.press("invert", this.isInverted);
+    this.prepare();
+  }
+
+  toggleLens(): void {
+    this.isLensOn = !this.isLensOn;
+    this.press("magnify", this.isLensOn);
+    this.prepare();
+  }
+
+  // Show panes, also one that was opened since, as the toggles say.
+  prepare(): void {
+    for (const pane of this.viewer.panes) {
+      pane.invert(this.isInverted);
+      pane.lens.show(this.isLensOn);
+    }
+  }
+
+  toggleFullScreen(): void {
+    const change = document.fullscreenElement ? document.exitFullscreen() : find("stage-area").requestFullscreen();
+    change.catch((error: Error) => this.viewer.pane.say(error.message));
+  }
+
+  private press(name: string, isPressed: boolean): void {
+    find(name).setAttribute("aria-pressed", String(isPressed));
   }
 
   private onToolKey(event: KeyboardEvent): void {
@@ -120,66 +167,5 @@ export class Controls {
     const next = buttons[(buttons.indexOf(event.target as HTMLButtonElement) + by + buttons.length) % buttons.length];
     this.useTool(next?.dataset.tool as Tool);
     next?.focus();
-  }
-
-  private listenToKeys(): void {
-    const { viewer } = this;
-    const go = (by: number) => () => viewer.active.step(by);
-    const showHelp = installHelp();
-    const keys: Record<string, () => void> = {
-      ArrowUp: go(-1),
-      ArrowDown: go(1),
-      ArrowLeft: go(-1),
-      ArrowRight: go(1),
-      PageUp: go(-10),
-      PageDown: go(10),
-      Home: () => viewer.active.go(0),
-      End: () => viewer.active.go(Infinity),
-      n: () => viewer.stepFinding(1),
-      p: () => viewer.stepFinding(-1),
-      j: () => viewer.stepFinding(1),
-      k: () => viewer.stepFinding(-1),
-      a: () => void viewer.list.decide("accept"),
-      r: () => void viewer.list.decide("reject"),
-      u: () => void viewer.list.decide("unsure"),
-      1: () => this.usePreset("lung"),
-      2: () => this.usePreset("mediastinum"),
-      3: () => this.usePreset("bone"),
-      0: () => viewer.active.reset(),
-      w: () => this.useTool("window"),
-      g: () => this.useTool("pan"),
-      z: () => this.useTool("zoom"),
-      l: () => this.useTool("length"),
-      m: () => {
-        if (document.querySelector('[data-tool="mark"]')) this.useTool("mark");
-      },
-      Delete: () => {
-        removeLastLength();
-      },
-      Backspace: () => {
-        removeLastLength();
-      },
-      h: () => this.toggleMarks(),
-      b: () => void viewer.comparison.toggleLatest(),
-      y: () => viewer.comparison.link(!viewer.comparison.isLinked),
-      "?": showHelp,
-      e: () => void viewer.finish(),
-      Escape: () => (this.tool === "window" ? void viewer.goBack() : this.useTool("window")),
-    };
-    document.addEventListener("keydown", (event) => {
-      if (isTyping(event.target)) return;
-      if ((event.ctrlKey || event.metaKey) && event.key === "z") {
-        event.preventDefault();
-        void viewer.list.undo();
-        return;
-      }
-      if (event.ctrlKey || event.metaKey || event.altKey) return;
-      const isSlider = (event.target as HTMLElement).matches?.('input[type="range"], input[type="radio"], select');
-      if (isSlider && /^(Arrow|Page|Home|End)/.test(event.key)) return;
-      const action = keys[event.key];
-      if (!action) return;
-      event.preventDefault();
-      action();
-    });
   }
 }

@@ -57,11 +57,12 @@ export class Overlay {
 
   private mark(mark: Mark): SVGElement[] {
     const { finding, radiusMm, classes, label } = mark;
+    const halo = this.circle(finding.row, finding.column, radiusMm, `halo ${classes}`); // readable on white
     const circle = this.circle(finding.row, finding.column, radiusMm, `mark ${classes}`);
     circle.dataset.mark = finding.id;
-    if (!label) return [circle];
+    if (!label) return [halo, circle];
     const { cx, cy, rx, ry } = this.ellipse(finding.row, finding.column, radiusMm);
-    return [circle, svg("text", { x: cx + rx * 0.8, y: cy - ry * 0.8, class: classes }, label)];
+    return [halo, circle, svg("text", { x: cx + rx * 0.8, y: cy - ry * 0.8, class: classes }, label)];
   }
 
   private circle(row: number, column: number, radiusMm: number, classes: string): SVGEllipseElement {

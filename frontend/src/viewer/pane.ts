@@ -3,8 +3,8 @@
 import { Enums, type StackViewport, type Types } from "@cornerstonejs/core";
 import { find } from "../shared/dom";
 import { _ } from "../shared/i18n";
-import { centredOn, zoomAfterWheel } from "./camera";
-import { onClick, type Position } from "./clicks";
+import { boundedZoom, centredOn, middleHolding } from "./camera";
+import type { Position } from "./clicks";
 import {
   bitmapSize,
   cornerOffset,
@@ -17,12 +17,13 @@ import {
   type Tool,
 } from "./engine";
 import { isInView, isOnImage, type Pixel, type Plane, pixelOfPoint, pointOfPixel } from "./geometry";
+import { Lens } from "./lens";
 import type { Mark } from "./marks";
 import { type Overlaid, Overlay } from "./overlay";
+import { PaneInput } from "./pane_input";
 import { Prefetch } from "./prefetch";
 import { Readouts } from "./readouts";
 import type { SeriesItem, Slice, Study } from "./types";
-import { WheelSlices } from "./wheel";
 import { isSameWindow, rangeOf, type Window, windowOf } from "./window_level";
 
 export interface PaneCalls {
@@ -40,10 +41,13 @@ export interface Spot {
   row: number;
   column: number;
   radiusMm: number;
+  isCentred?: boolean; // also where it would be in view
 }
 
 const NO_SLICE = -1;
 const MARGIN_PX = 8; // between a finding that is in view and the edge
+const CLOSE_UP = 3; // zoom of a double click
+const FITTED = 1.02; // less is the zoom of the image that fits
 const ROUNDING_HU = 1.5; // Cornerstone rounds the window that it was given
 const { Events, ViewportType } = Enums;
 
@@ -54,11 +58,12 @@ export class Pane {
   series: Series | null = null;
   tool: Tool = "window";
   isFollowing = false; // it shows what it does because another pane does, which must not follow it in turn
+  readonly lens: Lens;
   private readonly overlay: Overlay;
   private readonly readouts: Readouts;
   private prefetch: Prefetch | null = null;
   private window: Window | null = null;
-  private readonly wheel = new WheelSlices();
+  private isInverted = false;
   private readonly observer = new ResizeObserver(() => this.fit());
   private shownIndex = NO_SLICE;
   private fitScale = 1; // Cornerstone's zoom at which the image fits: 1, or, drawing without WebGL, pixels for a pixel
@@ -84,6 +89,7 @@ export class Pane {
     });
     this.viewport = engine.getViewport(id) as StackViewport;
     this.overlay = new Overlay(this);
+    this.lens = new Lens(this);
     joinTools(id);
     this.listen();
   }
@@ -91,6 +97,11 @@ export class Pane {
   // The slice on the screen; the one that was asked for last may still be on its way.
   get index(): number {
     return this.shownIndex;
+  }
+
+  // True while nothing that was asked for is on its way.
+  get isSettled(): boolean {
+    return !this.isOpening && this.asked === this.shownIndex;
   }
 
   get zoom(): number {
@@ -126,6 +137,7 @@ export class Pane {
     }
     if (opening !== this.openings) return; // another series was opened meanwhile, or the pane closed
     this.applyWindow(item.modality);
+    if (this.isInverted) this.invert(true);
     this.fit({ isForced: true });
     this.prefetch = new Prefetch(series, (loaded, all) => this.calls.loaded(this, loaded, all));
     this.prefetch.from(this.asked);
@@ -186,6 +198,44 @@ export class Pane {
     this.viewport.render();
   }
 
+  invert(isInverted: boolean): void {
+    this.isInverted = isInverted;
+    if (!this.series || this.isOpening) return;
+    this.viewport.setProperties({ invert: isInverted });
+    this.viewport.render();
+  }
+
+  // Zoom about a point of the view, which stays under the cursor; without one, about the middle.
+  zoomTo(zoom: number, about?: Position): void {
+    if (!this.slice) return;
+    const before = about && this.viewport.canvasToWorld([...about]);
+    const middle = this.middle;
+    this.viewport.setZoom(boundedZoom(zoom) * this.fitScale);
+    if (about && before) this.centre(middleHolding(middle, before, this.viewport.canvasToWorld([...about])));
+    this.viewport.render();
+  }
+
+  // Move the image by pixels of the page.
+  panBy([x, y]: Position): void {
+    if (!this.slice) return;
+    const { width, height } = this.view.getBoundingClientRect();
+    this.centre(this.viewport.canvasToWorld([width / 2 - x, height / 2 - y]));
+    this.viewport.render();
+  }
+
+  // A close-up of a point, or, from one, the image that fits.
+  toggleCloseUp(at: Position): void {
+    if (!this.slice || this.tool === "mark" || this.tool === "length") return;
+    if (this.zoom > FITTED) {
+      this.reset();
+      return;
+    }
+    const point = this.viewport.canvasToWorld([...at]);
+    this.viewport.setZoom(CLOSE_UP * this.fitScale);
+    this.centre(point);
+    this.viewport.render();
+  }
+
   reset(): void {
     if (!this.slice) return;
     this.resetCamera();
@@ -201,10 +251,7 @@ export class Pane {
       setBitmapSize(this.viewport, size);
       return;
     }
-    const [zoom, middle] = [
-      this.zoom,
-      this.viewport.canvasToWorld([before.width / 2 / devicePixelRatio, before.height / 2 / devicePixelRatio]),
-    ];
+    const [zoom, middle] = [this.zoom, this.middle];
     setBitmapSize(this.viewport, size);
     this.resetCamera();
     if (!isForced) {
@@ -256,9 +303,7 @@ export class Pane {
     );
     on(Events.IMAGE_RENDERED, () => this.onRendered());
     on(Events.VOI_MODIFIED, () => this.onWindow());
-    on("wheel", (event) => this.onWheel(event as WheelEvent));
-    on("contextmenu", (event) => event.preventDefault());
-    onClick(this.view, (at) => this.onClick(at));
+    new PaneInput(this).listen();
     this.root.addEventListener("pointerdown", () => this.calls.entered(this));
     this.root.addEventListener("focusin", () => this.calls.entered(this));
     try {
@@ -266,6 +311,12 @@ export class Pane {
     } catch {
       this.observer.observe(this.view); // Safari knows no such box
     }
+  }
+
+  // The point of the patient in the middle of what is drawn.
+  private get middle(): Types.Point3 {
+    const { width, height } = bitmapSize(this.viewport);
+    return this.viewport.canvasToWorld([width / 2 / devicePixelRatio, height / 2 / devicePixelRatio]);
   }
 
   private resetCamera(): void {
@@ -284,7 +335,7 @@ export class Pane {
     if (!spot) return;
     const [x, y] = this.toCanvas(spot.row, spot.column);
     const [edge] = this.toCanvas(spot.row, spot.column + spot.radiusMm / this.plane.columnPixelSpacing);
-    if (isInView([x, y], Math.abs(edge - x) + MARGIN_PX, this.view.getBoundingClientRect())) return;
+    if (!spot.isCentred && isInView([x, y], Math.abs(edge - x) + MARGIN_PX, this.view.getBoundingClientRect())) return;
     this.centre(this.toWorld(spot.row, spot.column));
     this.viewport.render();
   }
@@ -322,18 +373,8 @@ export class Pane {
     this.calls.windowed(this, this.window);
   }
 
-  private onWheel(event: WheelEvent): void {
-    event.preventDefault();
-    if (event.ctrlKey) {
-      this.viewport.setZoom(zoomAfterWheel(this.zoom, event.deltaY) * this.fitScale);
-      this.viewport.render();
-      return;
-    }
-    const slices = this.wheel.slicesOf(event as WheelEvent & { wheelDeltaY?: number });
-    if (slices) this.step(slices);
-  }
-
-  private onClick(at: Position): void {
+  // A click of the main button.
+  click(at: Position): void {
     if (!this.slice) return;
     const pixel = this.toPixel(...at);
     if (!isOnImage(pixel, this.slice)) return;

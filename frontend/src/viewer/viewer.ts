@@ -59,7 +59,10 @@ export class Viewer {
       entered: (pane) => this.enter(pane),
     };
     this.pane = this.active = new Pane(find("pane"), "main", calls);
-    this.comparison = new Comparison(this.pane, calls, () => this.draw());
+    this.comparison = new Comparison(this.pane, calls, () => {
+      this.controls.prepare();
+      this.draw();
+    });
     const reader = { name: this.root.dataset.reader ?? "", mayDecide: this.mayDecide };
     this.list = new FindingList(find("findings"), reader, new DraftStore(this.studyUid, reader.name, tabStorage()), {
       select: (id) => void this.select(id === this.selected ? null : id),
@@ -81,13 +84,17 @@ export class Viewer {
       void this.afterRequest(_("Analysis requested."));
     });
     const fit = () => {
-      for (const pane of [this.pane, this.comparison.pane]) pane?.fit();
+      for (const pane of this.panes) pane.fit();
     };
     addEventListener("resize", fit); // before the browser draws; what else changes a pane's size is observed
     onPixelRatio(fit);
     onFrameError((imageId) => {
-      for (const pane of [this.pane, this.comparison.pane]) pane?.frameFailed(imageId);
+      for (const pane of this.panes) pane.frameFailed(imageId);
     });
+  }
+
+  get panes(): Pane[] {
+    return [this.pane, this.comparison.pane].filter((pane) => pane !== null);
   }
 
   async start(): Promise<void> {
@@ -178,8 +185,7 @@ export class Viewer {
 
   private enter(pane: Pane): void {
     this.active = pane;
-    for (const one of [this.pane, this.comparison.pane])
-      one?.root.classList.toggle("active", one === pane && this.comparison.pane !== null);
+    for (const one of this.panes) one.root.classList.toggle("active", one === pane && this.comparison.pane !== null);
   }
 
   private async mark(pane: Pane, row: number, column: number): Promise<void> {
@@ -223,27 +229,28 @@ export class Viewer {
     this.draw();
   }
 
-  async select(id: string | null): Promise<void> {
+  async select(id: string | null, { isCentred = false } = {}): Promise<void> {
     this.selected = id;
     const finding = this.shownFindings().find((candidate) => candidate.id === id);
     if (finding && finding.series_instance_uid !== this.pane.series?.uid)
       await this.openSeries(finding.series_instance_uid, finding).catch((error: Error) => this.pane.say(error.message));
-    else if (finding && this.sliceOf(this.pane, finding) >= 0) this.bring(finding);
+    else if (finding && this.sliceOf(this.pane, finding) >= 0) this.bring(finding, isCentred);
     this.draw();
   }
 
-  private bring(finding: Finding): void {
-    const { row, column } = finding;
-    this.pane.bring({ index: this.sliceOf(this.pane, finding), row, column, radiusMm: markRadiusMm(finding, 0) ?? 0 });
+  private bring(finding: Finding, isCentred: boolean): void {
+    const [{ row, column }, radiusMm] = [finding, markRadiusMm(finding, 0) ?? 0];
+    this.pane.bring({ index: this.sliceOf(this.pane, finding), row, column, radiusMm, isCentred });
   }
 
+  // Go to the next or previous finding and centre it.
   stepFinding(by: number): void {
     const id = stepThrough(
       this.shownFindings().map((finding) => finding.id),
       this.selected,
       by,
     );
-    if (id) void this.select(id);
+    if (id) void this.select(id, { isCentred: true });
   }
 
   private replace(finding: Finding): void {

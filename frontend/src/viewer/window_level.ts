@@ -9,10 +9,13 @@ export interface Range {
   upper: number;
 }
 
+// In the order of their keys, 1 to 5.
 export const PRESETS: Record<string, Window> = {
   lung: { center: -600, width: 1500 },
   mediastinum: { center: 50, width: 400 },
   bone: { center: 400, width: 1800 },
+  vessels: { center: 100, width: 700 },
+  liver: { center: 90, width: 150 },
 };
 
 export function rangeOf({ center, width }: Window): Range {

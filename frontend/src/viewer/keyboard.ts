@@ -1,0 +1,96 @@
+// The keyboard of the viewer; the help dialog of the template lists the keys.
+import { installHelp, isTyping } from "../shared/dialogs";
+import type { Controls } from "./controls";
+import { removeLastLength } from "./engine";
+import type { Viewer } from "./viewer";
+import { PRESETS } from "./window_level";
+
+type Actions = Record<string, () => void>;
+
+function scrolling(viewer: Viewer, controls: Controls): Actions {
+  const moving = (move: () => void) => () => {
+    controls.cine.stop();
+    move();
+  };
+  const go = (by: number) => moving(() => viewer.active.step(by));
+  const step = (by: number) => moving(() => viewer.stepFinding(by));
+  return {
+    ArrowUp: go(-1),
+    ArrowDown: go(1),
+    ArrowLeft: go(-1),
+    ArrowRight: go(1),
+    PageUp: go(-10),
+    PageDown: go(10),
+    Home: moving(() => viewer.active.go(0)),
+    End: moving(() => viewer.active.go(Infinity)),
+    n: step(1),
+    p: step(-1),
+    j: step(1),
+    k: step(-1),
+    c: () => controls.cine.toggle(viewer.active),
+  };
+}
+
+function displaying(viewer: Viewer, controls: Controls): Actions {
+  const presets = Object.keys(PRESETS).map((name, index) => [index + 1, () => controls.usePreset(name)] as const);
+  return {
+    ...Object.fromEntries(presets),
+    0: () => viewer.active.reset(),
+    i: () => controls.toggleInvert(),
+    v: () => controls.toggleLens(),
+    f: () => controls.toggleFullScreen(),
+    h: () => controls.toggleMarks(),
+    b: () => void viewer.comparison.toggleLatest(),
+    y: () => viewer.comparison.link(!viewer.comparison.isLinked),
+  };
+}
+
+function tools(controls: Controls): Actions {
+  const remove = () => void removeLastLength();
+  return {
+    w: () => controls.useTool("window"),
+    g: () => controls.useTool("pan"),
+    z: () => controls.useTool("zoom"),
+    l: () => controls.useTool("length"),
+    m: () => {
+      if (document.querySelector('[data-tool="mark"]')) controls.useTool("mark");
+    },
+    Delete: remove,
+    Backspace: remove,
+  };
+}
+
+function deciding(viewer: Viewer, controls: Controls): Actions {
+  return {
+    a: () => void viewer.list.decide("accept"),
+    r: () => void viewer.list.decide("reject"),
+    u: () => void viewer.list.decide("unsure"),
+    e: () => void viewer.finish(),
+    Escape: () => (controls.isWindowing ? void viewer.goBack() : controls.useTool("window")),
+  };
+}
+
+export function listenToKeys(viewer: Viewer, controls: Controls): void {
+  const keys: Actions = {
+    ...scrolling(viewer, controls),
+    ...displaying(viewer, controls),
+    ...tools(controls),
+    ...deciding(viewer, controls),
+    "?": installHelp(),
+  };
+  document.addEventListener("keydown", (event) => {
+    if (isTyping(event.target)) return;
+    if ((event.ctrlKey || event.metaKey) && event.key === "z") {
+      event.preventDefault();
+      void viewer.list.undo();
+      return;
+    }
+    if (event.ctrlKey || event.metaKey || event.altKey) return;
+    const isSlider = (event.target as HTMLElement).matches?.('input[type="range"], input[type="radio"], select');
+    if (isSlider && /^(Arrow|Page|Home|End)/.test(event.key)) return;
+    const action = keys[event.key];
+    if (!action) return;
+    event.preventDefault();
+    action();
+  });
+}
