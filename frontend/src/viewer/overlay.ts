@@ -2,6 +2,7 @@
 
 import { find, svg } from "../shared/dom";
 import { _ } from "../shared/i18n";
+import { type Contour, pathOf } from "./contours";
 import { scaleLengthMm } from "./geometry";
 import { type Ellipse, ellipseOf, isHit, type Mark } from "./marks";
 import type { Pane } from "./pane";
@@ -22,6 +23,7 @@ export interface Overlaid {
   marks: Mark[];
   pending: { row: number; column: number } | null;
   attention: Attention | null;
+  contours?: Contour[];
 }
 
 export class Overlay {
@@ -34,7 +36,7 @@ export class Overlay {
     this.scale = find<SVGSVGElement>("scale", pane.root);
   }
 
-  draw({ marks, pending, attention }: Overlaid): void {
+  draw({ marks, pending, attention, contours = [] }: Overlaid): void {
     if (!this.pane.slice) {
       this.root.replaceChildren();
       this.drawn = "";
@@ -42,6 +44,7 @@ export class Overlay {
     }
     const parts = [
       ...(attention ? [this.attention(attention)] : []),
+      ...contours.flatMap((contour) => this.contour(contour)),
       ...marks.flatMap((mark) => this.mark(mark)),
       ...(pending ? [this.circle(pending.row, pending.column, 6, "pending")] : []),
     ];
@@ -63,6 +66,13 @@ export class Overlay {
     if (!label) return [halo, circle];
     const { cx, cy, rx, ry } = this.ellipse(finding.row, finding.column, radiusMm);
     return [halo, circle, svg("text", { x: cx + rx * 0.8, y: cy - ry * 0.8, class: classes }, label)];
+  }
+
+  private contour({ finding, classes, outline, axes }: Contour): SVGElement[] {
+    const toCanvas = (row: number, column: number) => this.pane.toCanvas(row, column);
+    const part = (name: string, segments: Contour["outline"]) =>
+      svg("path", { d: pathOf(segments, toCanvas), class: `${name} ${classes}`, [`data-${name}`]: finding });
+    return [part("contour", outline), ...(axes.length > 0 ? [part("axes", axes)] : [])];
   }
 
   private circle(row: number, column: number, radiusMm: number, classes: string): SVGEllipseElement {

@@ -9,6 +9,7 @@ import { tabStorage } from "../shared/tab_storage";
 import { BlindedReading } from "./blinded_reading";
 import { showCaveats } from "./caveats";
 import { Comparison } from "./comparison";
+import { ContourToggle } from "./contour_toggle";
 import { Controls } from "./controls";
 import { loadSeries, onFrameError, onPixelRatio } from "./engine";
 import { FindingList } from "./findings";
@@ -45,6 +46,7 @@ export class Viewer {
   selected: string | null = null;
   areMarksShown = true;
   explanation: Explanation | null = null;
+  private readonly contours = new ContourToggle(this.api, () => this.draw());
   private opening: string | null = null;
 
   constructor() {
@@ -133,7 +135,8 @@ export class Viewer {
     });
     find("finding-count").textContent = this.reading.isHidden ? _("hidden") : String(findings.length);
     find("blind").hidden = !this.reading.isHidden;
-    this.pane.draw({ marks: this.marksOf(this.pane, findings), attention: this.attentionHere() });
+    const contours = this.contours.on(this.areMarksShown ? this.pane.slice : null, findings, this.selected);
+    this.pane.draw({ marks: this.marksOf(this.pane, findings), attention: this.attentionHere(), contours });
     const other = this.comparison.pane;
     if (other?.study) other.draw({ marks: this.reading.isHidden ? [] : this.marksOf(other, other.study.findings) });
     drawTicks(

@@ -1,0 +1,90 @@
+// Contours of measured findings: the outline of the mask on a slice, and the long and the short axis as a cross.
+
+import type { Mask } from "../shared/api";
+import type { Finding, Slice } from "./types";
+
+type Point = [row: number, column: number];
+export type Segment = [Point, Point];
+
+export interface Contour {
+  finding: string;
+  classes: string;
+  outline: Segment[]; // edges of pixels between inside and outside
+  axes: Segment[];
+}
+
+// Voxels of one slice of a mask, row by row; null where the runs do not fill the box.
+function voxelsOf({ runs, slices, rows, columns }: Mask, index: number): boolean[] | null {
+  const size = rows * columns;
+  if (runs.reduce((sum, length) => sum + length, 0) !== slices.length * size) return null;
+  const voxels: boolean[] = [];
+  let start = 0;
+  for (const [number, length] of runs.entries()) {
+    const from = Math.max(start, index * size);
+    const to = Math.min(start + length, (index + 1) * size);
+    for (let at = from; at < to; at += 1) voxels.push(number % 2 === 1);
+    start += length;
+  }
+  return voxels;
+}
+
+// Edges of pixels that part the inside of a mask from its outside, in pixel coordinates; the centre of the first is 0, 0.
+export function outlineOf(mask: Mask, index: number): Segment[] {
+  const voxels = voxelsOf(mask, index);
+  if (!voxels) return [];
+  const { rows, columns } = mask;
+  const isInside = (row: number, column: number) =>
+    row >= 0 && column >= 0 && row < rows && column < columns && voxels[row * columns + column] === true;
+  const edges: Segment[] = [];
+  for (let row = 0; row <= rows; row += 1)
+    for (let column = 0; column <= columns; column += 1) {
+      const [y, x] = [mask.row + row - 0.5, mask.column + column - 0.5];
+      const here = isInside(row, column);
+      if (here !== isInside(row - 1, column))
+        edges.push([
+          [y, x],
+          [y, x + 1],
+        ]);
+      if (here !== isInside(row, column - 1))
+        edges.push([
+          [y, x],
+          [y + 1, x],
+        ]);
+    }
+  return edges;
+}
+
+// Contours of findings on a slice.
+export function contoursOn(
+  { sop_instance_uid, frame_number }: Pick<Slice, "sop_instance_uid" | "frame_number">,
+  masks: Mask[],
+  findings: Finding[],
+  selected: string | null,
+): Contour[] {
+  return masks.flatMap((mask) => {
+    const finding = findings.find(({ id }) => id === mask.finding_id);
+    const index = mask.slices.findIndex(
+      (slice) => slice.sop_instance_uid === sop_instance_uid && slice.frame_number === frame_number,
+    );
+    if (!finding || index < 0) return [];
+    const { axes } = mask;
+    const classes = [finding.origin, finding.verdict, finding.id === selected && "selected"].filter(Boolean).join(" ");
+    return [
+      {
+        finding: finding.id,
+        classes,
+        outline: outlineOf(mask, index),
+        axes: axes?.slice_index === index ? ([axes.long, axes.short] as Segment[]) : [],
+      },
+    ];
+  });
+}
+
+// Path data of segments on the screen.
+export function pathOf(segments: Segment[], toCanvas: (row: number, column: number) => ArrayLike<number>): string {
+  const at = ([row, column]: Point) => {
+    const { 0: x = 0, 1: y = 0 } = toCanvas(row, column);
+    return `${x.toFixed(1)} ${y.toFixed(1)}`;
+  };
+  return segments.map(([from, to]) => `M${at(from)}L${at(to)}`).join("");
+}
