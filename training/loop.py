@@ -35,8 +35,8 @@ class Samples(Protocol):
         """Number of samples."""
         ...
 
-    def batch(self, indices: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Return augmented inputs and targets: class indices (int64) or malignant fractions (float32)."""
+    def batch(self, indices: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Return augmented inputs, targets (classes or probabilities of class 1), and weights ``(n,)`` or None."""
         ...
 
 
@@ -50,11 +50,12 @@ class EpochReport:
     validation: float | None
 
 
-def loss_of(logits: Tensor, targets: Tensor) -> Tensor:
-    """Cross-entropy; a float target is the probability of class 1 of two."""
+def loss_of(logits: Tensor, targets: Tensor, weights: Tensor | None = None) -> Tensor:
+    """Mean cross-entropy, weighted by sample; a float target is the probability of class 1 of two."""
     if targets.is_floating_point():
-        return functional.binary_cross_entropy_with_logits(logits[:, 1] - logits[:, 0], targets)
-    return functional.cross_entropy(logits, targets)
+        return functional.binary_cross_entropy_with_logits(logits[:, 1] - logits[:, 0], targets, weight=weights)
+    losses = functional.cross_entropy(logits, targets, reduction="none" if weights is not None else "mean")
+    return losses if weights is None else (losses * weights).mean()
 
 
 def _optimiser(
@@ -154,10 +155,10 @@ def _train_epoch(run: _Run, samples: Samples, schedule: Schedule, *, every_step:
     total = torch.zeros((), device=device)
     for step in range(steps):
         chosen, weight = run.world.share_of(order[step * schedule.batch_size : (step + 1) * schedule.batch_size])
-        inputs, targets = samples.batch(chosen, run.generator)
+        inputs, targets, weights = samples.batch(chosen, run.generator)
         with torch.autocast(device.type, dtype=precision):
             logits = run.forward(as_channels_last(inputs))
-        loss = loss_of(logits.float(), targets) * weight
+        loss = loss_of(logits.float(), targets, weights) * weight
         run.optimiser.zero_grad(set_to_none=True)
         run.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
         run.scaler.step(run.optimiser)

@@ -92,7 +92,7 @@ class PatchTrainer:
         self.trainable = task.usable & ~np.isin(task.splits, HELD_OUT)
         is_val = task.splits == "val"
         if options.folds:
-            fold = group_folds(task.groups, list(task.labels), folds=options.folds, seed=options.seed)
+            fold = self._folds(options)
             self.unseen = {str(k): self.trainable & (fold == k) for k in range(options.folds)}
         else:
             self.unseen = {"val": self.trainable & is_val}
@@ -100,9 +100,22 @@ class PatchTrainer:
                 self.trainable = self.trainable & ~is_val
         (out / "checkpoints").mkdir(parents=True, exist_ok=True)
 
+    def _folds(self, options: TrainOptions) -> np.ndarray[Any, Any]:
+        """Return the fold of each sample; -1 for patients of whom nothing is judged, whom every fold trains on."""
+        judged = np.flatnonzero(~self.task.partly_read)
+        groups, labels = [self.task.groups[i] for i in judged], [bool(self.task.labels[i]) for i in judged]
+        folds = group_folds(groups, labels, folds=options.folds, seed=options.seed)
+        fold_of = dict(zip(groups, folds.tolist(), strict=True))
+        return np.array([fold_of.get(group, -1) for group in self.task.groups])
+
+    def chosen(self, group: Group, without: str | None) -> np.ndarray[Any, Any]:
+        """Return the indices of the samples that a network of ``group`` is trained on."""
+        chosen = self.trainable if without is None else self.trainable & ~self.unseen[without]
+        return np.flatnonzero(chosen if group.partly_read else chosen & ~self.task.partly_read)
+
     def network(self, group: Group, number: int, without: str | None) -> torch.nn.Module:
         """Return member ``number`` of ``group``, trained without one part of ``unseen`` (None: the shipped one)."""
-        chosen = self.trainable if without is None else self.trainable & ~self.unseen[without]
+        chosen = self.chosen(group, without)
         if not self.options.folds and not self.options.refit:
             without = None  # the one that ships has not seen ``val`` either
         label = f"{group.name}-{number}-{without or 'all'}"
@@ -113,10 +126,11 @@ class PatchTrainer:
         if done.is_file():
             network.load_state_dict(torch.load(done, weights_only=True, map_location="cpu"))
             return network.to(self.device).eval()
-        indices = torch.from_numpy(np.flatnonzero(chosen)).to(self.device)
-        targets = torch.from_numpy(self.task.targets).to(self.device)[indices]
-        samples = PatchSamples(self.batch[indices], targets, group.view, group.augment)
-        schedule = replace(group.schedule, epochs=self.options.epochs) if self.options.epochs else group.schedule
+        indices = torch.from_numpy(chosen).to(self.device)
+        targets, weights = self.task.targets_at(indices, self.device)
+        samples = PatchSamples(self.batch[indices], targets, weights, group.view, group.augment)
+        schedule = group.schedule_of(len(indices))
+        schedule = replace(schedule, epochs=self.options.epochs) if self.options.epochs else schedule
         resume = done.with_suffix(".resume")
         network = fit(
             network,
@@ -138,7 +152,8 @@ class PatchTrainer:
         """Return out-of-fold margins of every calibration sample; NaN for the others."""
         margins = np.full(len(self.task.names), np.nan)
         for part, chosen in self.unseen.items():
-            self._set_margins(self.network(group, number, part), group, np.flatnonzero(chosen), margins)
+            held = np.flatnonzero(chosen & ~self.task.partly_read)
+            self._set_margins(self.network(group, number, part), group, held, margins)
         return margins
 
     def _set_margins(
@@ -186,7 +201,8 @@ def train_patches(task: PatchTask, groups: list[Group], trainer: PatchTrainer, o
         "commit": commit_of_code(),
         "folds": trainer.options.folds,
         "refit": trainer.options.refit,
-        "schedules": {g.name: asdict(g.schedule) for g in groups},
+        "schedules": {g.name: asdict(g.schedule_of(len(trainer.chosen(g, None)))) for g in groups},
+        "partly_read": {g.name: int(task.partly_read[trainer.chosen(g, None)].sum()) for g in groups},
         "augmentation": {g.name: asdict(g.augment) for g in groups},
     }
     write_trained(out, task, Trained(networks, members, margins, training))

@@ -26,9 +26,9 @@ class Points:
     def __len__(self) -> int:
         return len(self.points)
 
-    def batch(self, indices: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    def batch(self, indices: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor, None]:
         noise = torch.randn(len(indices), 3, 4, 4, generator=generator) * self.noise
-        return self.points[indices] + noise, self.classes[indices]
+        return self.points[indices] + noise, self.classes[indices], None
 
 
 class Interrupted(Exception):
@@ -40,7 +40,7 @@ class Fragile(Points):
 
     batches_left = 19
 
-    def batch(self, indices: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    def batch(self, indices: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor, None]:
         self.batches_left -= 1
         if self.batches_left == 0:
             raise Interrupted

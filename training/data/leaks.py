@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from training.data.nodules import DataError, content_digest, crop_digest, nodule_folder, read_rows
+from training.data.nodules import DataError, content_digest, crop_digest, nodule_folder, partly_read_rows, read_rows
 from training.data.slices import slice_folder
 from training.data.splits import LeakError, check_no_leak
 
@@ -34,7 +34,10 @@ def _check_nodules(data: Path, workers: int) -> None:
     """Check by patient, and by the voxels of every crop."""
     folder, rows = nodule_folder(data), read_rows(data)
     splits = [row.split for row in rows]
-    check_no_leak(splits, [row.patient_id for row in rows], "patient")
+    partly_read = partly_read_rows(data)
+    check_no_leak(
+        splits + [row.split for row in partly_read], [row.patient_id for row in rows + partly_read], "patient"
+    )
     with ProcessPoolExecutor(workers) as pool:
         digests = list(pool.map(partial(crop_digest, folder), rows, chunksize=16))
     check_no_leak(splits, digests, "duplicate")

@@ -99,12 +99,12 @@ class SliceSamples:
     def __len__(self) -> int:
         return len(self.labels)
 
-    def batch(self, indices: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Return augmented, normalised images ``(n, 1, 224, 224)`` and their classes."""
+    def batch(self, indices: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor, None]:
+        """Return augmented, normalised images ``(n, 1, 224, 224)`` and their classes, all of one weight."""
         torch.manual_seed(int(torch.randint(0, 2**62, (1,), generator=generator)))  # v2 draws from the global generator
         chosen = self.pictures[indices.to(self.labels.device)]
         grey = torch.stack([self.transform(picture[None]) for picture in chosen])
-        return normalise_grey(grey, PreprocessingSpec()), self.labels[indices.to(self.labels.device)]
+        return normalise_grey(grey, PreprocessingSpec()), self.labels[indices.to(self.labels.device)], None
 
 
 def slice_logits(network: nn.Module, pictures: NDArray[np.uint8], device: torch.device) -> NDArray[np.float64]:

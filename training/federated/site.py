@@ -55,8 +55,7 @@ class Site:
         """Return the training samples of the split ``train``."""
         chosen = torch.from_numpy(self.chosen("train"))
         return PatchSamples(
-            self.batch[chosen], torch.from_numpy(self.task.targets)[chosen].to(self.batch.hu.device), group.view,
-            group.augment,
+            self.batch[chosen], *self.task.targets_at(chosen, self.batch.hu.device), group.view, group.augment,
         )  # fmt: skip
 
     def margins(self, network: nn.Module, group: Group, split: str) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
@@ -133,10 +132,10 @@ def train_round(
         for chosen in torch.split(order[:batched_count] if batched_count else order, plan.batch_size):
             if len(chosen) < 2:
                 continue  # batch norm wants company
-            inputs, targets = samples.batch(chosen, generator)
+            inputs, targets, weights = samples.batch(chosen, generator)
             with torch.autocast(device.type, dtype=half_precision(device)):
                 logits = network(as_channels_last(inputs))
-            loss = loss_of(logits.float(), targets)
+            loss = loss_of(logits.float(), targets, weights)
             losses.append(float(loss.detach()))
             for weight, anchor in zip(network.parameters(), joint, strict=False):
                 loss = loss + mu / 2 * (weight - anchor).square().sum()

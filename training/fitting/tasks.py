@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,16 @@ from inference.volumes.patch_views import ViewSpec
 from inference.volumes.patches import Patch, cut_patch, sample_view
 from inference.volumes.preprocessing import PreprocessingSpec
 from training.data.augment import AugmentSpec, PatchBatch, random_view
-from training.data.nodules import DataError, NoduleRow, crop_patch, nodule_folder, read_crop, read_rows
+from training.data.nodules import (
+    DataError,
+    NoduleRow,
+    crop_patch,
+    nodule_folder,
+    partly_read_folder,
+    partly_read_rows,
+    read_crop,
+    read_rows,
+)
 from training.data.own_data import is_own_data
 from training.data.pasting import dense_points, nodule_weight, paste, points_in_lung
 from training.data.series_io import read_scan
@@ -36,6 +46,10 @@ SOFT_LABEL_SLOPE = 2.0
 """Target sigmoid(2 (mean rating - 3)): a mean of 3.25 is less certain than one of 5 (readers differ)."""
 
 
+READERS_OF_LIDC = 4
+"""Readers who looked at each scan of LIDC-IDRI (Armato et al. 2011)."""
+
+
 @dataclass(frozen=True, slots=True)
 class Group:
     """A kind of network in the ensemble, trained ``seeds`` times."""
@@ -46,6 +60,14 @@ class Group:
     schedule: Schedule
     seeds: int
     augment: AugmentSpec = field(default_factory=AugmentSpec)
+    partly_read: bool = False
+    """Train on nodules that one or two readers marked too."""
+    views: int | None = None
+    """Number of samples to draw in all, whatever the size of the set; None: by the schedule's epochs."""
+
+    def schedule_of(self, samples: int) -> Schedule:
+        """Return the schedule for a set of so many samples."""
+        return replace(self.schedule, epochs=max(1, round(self.views / samples))) if self.views else self.schedule
 
     def member(self, prefix: str) -> dict[str, Any]:
         """Return the recipe's description of one network; ``prefix`` names its weights."""
@@ -56,7 +78,8 @@ class Group:
 class PatchTask:
     """Samples of one patch task, all in memory.
 
-    ``targets`` are probabilities of class 1; ``labelled`` marks what counts for calibration and figures.
+    ``targets`` are probabilities of class 1, ``weights`` those of the loss; ``labelled`` marks what counts for
+    calibration and figures, ``partly_read`` what is only trained on.
     """
 
     name: str
@@ -69,6 +92,13 @@ class PatchTask:
     usable: NDArray[np.bool_]
     groups: list[str]
     splits: NDArray[np.str_]
+    weights: NDArray[np.float32]
+    partly_read: NDArray[np.bool_]
+
+    def targets_at(self, indices: Tensor, device: torch.device) -> tuple[Tensor, Tensor]:
+        """Return the targets and weights of some samples on a device."""
+        targets, weights = (torch.from_numpy(values)[indices.cpu()] for values in (self.targets, self.weights))
+        return targets.to(device), weights.to(device)
 
 
 @dataclass(slots=True)
@@ -77,16 +107,18 @@ class PatchSamples:
 
     patches: PatchBatch
     targets: Tensor
+    weights: Tensor
     view: ViewSpec
     augment: AugmentSpec
 
     def __len__(self) -> int:
         return len(self.patches)
 
-    def batch(self, indices: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Return random views of the chosen patches and their soft targets."""
+    def batch(self, indices: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+        """Return random views of the chosen patches, their soft targets and weights."""
         indices = indices.to(self.targets.device)
-        return random_view(self.patches[indices], self.view, self.augment, generator), self.targets[indices]
+        views = random_view(self.patches[indices], self.view, self.augment, generator)
+        return views, self.targets[indices], self.weights[indices]
 
 
 def planar_group(preset: str, epochs: int, seeds: int, *, field_mm: float = 32.0, **augment: float) -> Group:
@@ -120,12 +152,21 @@ def volumetric_group(
     )
 
 
+VIEWS = 24_000
+"""Samples drawn for a network of the nodule task: 37 epochs of ``lidc_idri_nodules``, 15 with ``lidc_idri_more``."""
+
+
 def nodule_groups(preset: str) -> list[Group]:
     """Return the groups of the malignancy task: the paper's network, a volumetric one, and one with a small field."""
     return [
         planar_group(preset, epochs=16, seeds=1),
-        volumetric_group(epochs=30, seeds=1),
-        volumetric_group(epochs=30, seeds=1, name="close", field_mm=20.0, size=24, shift_mm=0.7),
+        *(
+            replace(group, partly_read=True, views=VIEWS)
+            for group in (
+                volumetric_group(epochs=30, seeds=1),
+                volumetric_group(epochs=30, seeds=1, name="close", field_mm=20.0, size=24, shift_mm=0.7),
+            )
+        ),
     ]
 
 
@@ -156,12 +197,20 @@ def _read_patch(job: tuple[Path, NoduleRow]) -> Patch:
     return crop_patch(read_crop(*job))
 
 
-def read_nodule_task(data: Path, *, workers: int = 2) -> PatchTask:
-    """Read the malignancy task: every rated nodule, with soft targets from the mean rating."""
+def read_nodule_task(data: Path, *, workers: int = 2, with_partly_read: bool = False) -> PatchTask:
+    """Read the malignancy task: every rated nodule, with soft targets from the mean rating.
+
+    ``with_partly_read`` adds the nodules of ``lidc_idri_more``, most of them marked by one or two of four readers: they
+    are trained on with the weight of their readers' share, and never labelled.
+    """
     folder, rows = nodule_folder(data), read_rows(data)
+    more = partly_read_rows(data) if with_partly_read else []
+    jobs = [(folder, row) for row in rows] + [(partly_read_folder(data), row) for row in more]
+    is_judged = np.arange(len(jobs)) < len(rows)
+    rows = rows + more
     with ProcessPoolExecutor(workers) as pool:
-        patches = list(pool.map(_read_patch, [(folder, row) for row in rows], chunksize=8))
-    rating = np.array([row.mean_malignancy for row in rows])
+        patches = list(pool.map(_read_patch, jobs, chunksize=8))
+    rating, readers = np.array([(row.mean_malignancy, row.n_readers) for row in rows]).T
     usable = np.array([row.ratings_ok for row in rows]) & np.isfinite(rating)
     soft = 1 / (1 + np.exp(-SOFT_LABEL_SLOPE * (np.nan_to_num(rating, nan=3.0) - 3.0)))
     return PatchTask(
@@ -171,10 +220,12 @@ def read_nodule_task(data: Path, *, workers: int = 2) -> PatchTask:
         patches=patches,
         targets=soft.astype(np.float32),
         labels=rating > 3.0,
-        labelled=np.array([row.is_labelled for row in rows]),
+        labelled=np.array([row.is_labelled for row in rows]) & is_judged,
         usable=usable,
         groups=[row.patient_id for row in rows],
         splits=np.array([row.split for row in rows]),
+        weights=np.where(is_judged, 1.0, np.minimum(1.0, readers / READERS_OF_LIDC)).astype(np.float32),
+        partly_read=~is_judged,
     )
 
 
@@ -264,6 +315,8 @@ def read_filter_task(data: Path, *, workers: int = 2, splits: tuple[str, ...] = 
         usable=everything,
         groups=samples.groups,
         splits=np.array(samples.splits),
+        weights=np.ones(len(labels), dtype=np.float32),
+        partly_read=~everything,
     )
 
 
@@ -301,4 +354,7 @@ def _add_scan(
             samples.add(pasted, label=True, name=name, group=row.patient_id, split=row.split)
 
 
-READERS: dict[str, Callable[..., PatchTask]] = {"nodule": read_nodule_task, "filter": read_filter_task}
+READERS: dict[str, Callable[..., PatchTask]] = {
+    "nodule": partial(read_nodule_task, with_partly_read=True),
+    "filter": read_filter_task,
+}
