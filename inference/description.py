@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from inference.bundle import Bundle, bundle_folders, describe_bundle, parameter_count
+from inference.calibration.temperatures import answer_temperature, network_temperatures
 from inference.engines.selection import Engine, answering_digest, choose_engine
 from inference.errors import BundleError
 from inference.gate import FilterThresholds, GateThresholds, PictureThresholds, read_gate
@@ -118,7 +119,9 @@ def _status(bundle: Bundle, sha256: str, device: str, engine: Engine) -> ModelSt
         parameter_count=parameter_count(bundle),
         input_shape=tuple(recipe["input_shape"]),
         classes=tuple(recipe["classes"]),
-        temperature=float(recipe["calibration"]["temperature"]),
+        temperature=answer_temperature(recipe),
+        temperatures=network_temperatures(recipe),
+        calibration=str(recipe["calibration"]["kind"]),
         metrics=dict(recipe["metrics"]),
         training_data=dict(recipe["training_data"]),
         intended_use=str(recipe["intended_use"]),

@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from inference.bundle import Bundle, bundle_folders, describe_bundle, read_bundle
 from inference.calibration.calibration import prediction_set
 from inference.calibration.evidence import displayed_for
+from inference.calibration.temperatures import answer_temperature
 from inference.description import ModelsDescription, checked_bundles, description_of, device_name, joint_digest
 from inference.displayed import DisplayedProbability, Question
 from inference.engines.cache import NetworkCache
@@ -69,8 +70,19 @@ class NoduleAnalyzer:
 
     @property
     def temperature(self) -> float:
-        """Temperature that the margins are divided by."""
-        return float(self._nodule.bundle.recipe["calibration"]["temperature"])
+        """Temperature of the answers for volumes."""
+        return answer_temperature(self._nodule.bundle.recipe)
+
+    @property
+    def slice_temperature(self) -> float:
+        """Temperature of the answers for single slices."""
+        return answer_temperature(self._slice_recipe)
+
+    @property
+    def _slice_recipe(self) -> dict[str, Any]:
+        """Recipe of the planar network alone; that of all networks where the bundle has none."""
+        recipe = self._nodule.bundle.recipe
+        return overlaid(recipe, recipe["single_slice"]) if "single_slice" in recipe else recipe
 
     @one_blas_thread()
     def analyse(
@@ -136,7 +148,7 @@ class NoduleAnalyzer:
         if "single_slice" not in self._nodule.bundle.recipe:
             reason = Abstention("whole_series_only", "this model answers for whole series, not for single slices")
             return NoduleFinding(index, None, None, None, None, abstentions=(reason,))
-        recipe = overlaid(self._nodule.bundle.recipe, self._nodule.bundle.recipe["single_slice"])
+        recipe = self._slice_recipe
         answer = combine(self._nodule.margins([patch]), recipe)
         probability = float(answer.probabilities[0])
         classes = prediction_set(probability, recipe["conformal"], CLASSES)

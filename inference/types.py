@@ -176,6 +176,11 @@ class ModelStatus:
     input_shape: tuple[int, ...]
     classes: tuple[str, ...]
     temperature: float
+    """By what a logit that all networks agree on is divided."""
+    temperatures: dict[str, float]
+    """By what the logits of each network that answers are divided."""
+    calibration: str
+    """Calibrator on top of the temperatures of the networks, or none."""
     metrics: dict[str, object]
     training_data: dict[str, object]
     intended_use: str

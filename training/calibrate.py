@@ -43,6 +43,8 @@ from training.fitting.combination import (
     choose_calibrator,
     cross_validated_class_nll,
     operating_points,
+    temperature_figures,
+    with_temperatures,
 )
 from training.fitting.coverage import display_coverage, held_out_cases, nested_cases
 from training.fitting.plots import plot_reliability
@@ -97,6 +99,7 @@ def read_unseen(out: Path, data: Path, trained: dict[str, Any]) -> tuple[Unseen,
 def calibrate_patches(out: Path, data: Path, trained: dict[str, Any], seed: int) -> dict[str, Any]:
     """Return the recipe of a nodule or filter bundle, from the margins of unseen patients."""
     unseen, names = read_unseen(out, data, trained)
+    unseen = with_temperatures(unseen)
     groups = sorted({member["group"] for member in trained["members"]})
     features = FEATURES if trained["task"] == "nodule" else ()
     recipe, before, p = calibrate_combination(unseen, groups, features, seed)
@@ -133,8 +136,9 @@ def calibrate_patches(out: Path, data: Path, trained: dict[str, Any], seed: int)
         single, _, _ = calibrate_combination(unseen, ["planar"], (), seed)
         recipe["single_slice"] = {key: single[key] for key in ("combination", "calibration", "conformal", "evidence")}
     recipe["calibration"]["cross_validated"] = plain(judged)
+    recipe["calibration"]["networks"] = plain(temperature_figures(unseen))
     return {
-        "members": trained["members"],
+        "members": unseen.members,
         **recipe,
         "gate": gate,
         "input_shape": [1, 1, 224, 224] if trained["task"] == "nodule" else [1, 2, 24, 24, 24],

@@ -35,7 +35,7 @@ from training.data.leaks import refuse_leaks
 from training.data.nodules import DataError, read_rows, rows_of
 from training.data.splits import LeakError
 from training.fitting.cards import LIMITS, write_card
-from training.fitting.combination import calibrate_combination
+from training.fitting.combination import calibrate_combination, with_temperatures
 from training.fitting.coverage import display_coverage, held_out_cases, nested_cases
 from training.fitting.separation import SizedCases, separation_of, size_figures
 from training.fitting.split_predictions import Answers, answered, filter_answers, nodule_answers, slice_answers
@@ -163,8 +163,9 @@ def parts_of_run(bundle: Bundle, args: argparse.Namespace) -> Parts:
     if [member["group"] for member in trained["members"]] != [member["group"] for member in bundle.recipe["members"]]:
         raise DataError(f"{args.run} trained other networks than {bundle.folder} holds")
     unseen, names = read_unseen(args.run, args.data, trained)
-    groups = list(bundle.recipe["combination"]["groups"])
-    features = tuple(bundle.recipe["combination"]["features"])
+    unseen = with_temperatures(unseen)
+    groups = sorted({member["group"] for member in bundle.recipe["members"]})
+    features = FEATURES if bundle.task == "nodule" else ()
 
     def scores_of(own: list[str], columns: tuple[str, ...]) -> Array:
         return calibrate_combination(unseen, own, columns, args.seed)[2]

@@ -15,6 +15,7 @@ from scipy.special import expit
 
 from inference.bundle import Bundle
 from inference.calibration.calibration import calibrated
+from inference.calibration.temperatures import MEAN
 from inference.engines.selection import Engine, Runner, answering_digest, int8_network, make_runner
 from inference.memory_layout import as_inference_layout
 from inference.types import CtVolume
@@ -62,7 +63,7 @@ class EnsembleAnswer:
     margins: Array
     probabilities: Array
     uncalibrated: Array
-    """Sigmoid of the mean of the groups' margins, uncalibrated."""
+    """Sigmoid of the mean of the groups' margins at temperature 1, uncalibrated."""
 
 
 def network_margins(
@@ -205,15 +206,34 @@ class Ensemble:
 
 
 def combine(margins: Array, recipe: dict[str, Any], features: Array | None = None) -> EnsembleAnswer:
-    """Combine the groups' margins ``(members, n)`` and the features ``(n, len(FEATURES))``, and calibrate."""
-    combination = recipe["combination"]
-    columns = stack_columns(margins, recipe["members"], combination, features)
-    scaled = (columns - np.array(combination["mean"])) / np.array(combination["std"])
-    scaled = np.clip(scaled, -FEATURE_LIMIT, FEATURE_LIMIT)
-    z = scaled @ np.array(combination["weights"]) + combination["bias"]
+    """Combine margins ``(members, n)`` and features ``(n, len(FEATURES))``, and calibrate.
+
+    Each network's margins are divided by its temperature (Guo et al. 2017, sec. 4.2) before anything combines them. The
+    combination is the ``mean`` over the groups, or ``stacked``: a logistic regression on the groups and the features.
+    """
+    combination, members = recipe["combination"], recipe["members"]
+    columns = stack_columns(temperature_scaled(margins, members), members, combination, features)
+    z = columns.mean(axis=1) if combination.get("kind") == MEAN else _stacked(columns, combination)
     kind, parameters = recipe["calibration"]["kind"], recipe["calibration"]["parameters"]
-    plain = expit(columns[:, : len(combination["groups"])].mean(axis=1))
+    plain = expit(group_margins(margins, members, combination["groups"]).mean(axis=0))
     return EnsembleAnswer(z, calibrated(z, kind, parameters), np.asarray(plain))
+
+
+def _stacked(columns: Array, combination: dict[str, Any]) -> Array:
+    scaled = (columns - np.array(combination["mean"])) / np.array(combination["std"])
+    clipped = np.clip(scaled, -FEATURE_LIMIT, FEATURE_LIMIT)
+    return np.asarray(clipped @ np.array(combination["weights"]) + combination["bias"])
+
+
+def temperature_scaled(margins: Array, members: list[dict[str, Any]]) -> Array:
+    """Return the margins ``(members, n)`` of each network divided by its temperature; 1 where the recipe has none."""
+    return margins / np.array([float(member.get("temperature", 1.0)) for member in members])[:, None]
+
+
+def group_margins(margins: Array, members: list[dict[str, Any]], names: Sequence[str]) -> Array:
+    """Return the mean margin of the networks of each group, ``(groups, n)``."""
+    groups = np.array([member["group"] for member in members])
+    return np.stack([margins[groups == name].mean(axis=0) for name in names])
 
 
 def stack_columns(
@@ -223,8 +243,7 @@ def stack_columns(
 
     A missing feature is replaced by the average.
     """
-    groups = [member["group"] for member in members]
-    columns = [margins[[i for i, g in enumerate(groups) if g == name]].mean(axis=0) for name in combination["groups"]]
+    columns = list(group_margins(margins, members, combination["groups"]))
     first = len(columns)
     for number, name in enumerate(combination["features"]):
         values = np.full(margins.shape[1], np.nan) if features is None else features[:, FEATURES.index(name)]

@@ -10,6 +10,7 @@ from torch.nn import functional
 from inference.bundle import Bundle
 from inference.calibration.calibration import calibrated_classes, class_set
 from inference.calibration.evidence import displayed_for
+from inference.calibration.temperatures import answer_temperature
 from inference.displayed import Question
 from inference.gate import PictureThresholds, read_gate
 from inference.networks.attention import stretched
@@ -51,7 +52,7 @@ class SliceClassifier:
         self._gate = gate_of(bundle)
         self.name, self.version, self.sha256 = bundle.name, bundle.version, bundle.sha256
         self.classes = tuple(str(c) for c in bundle.recipe["classes"])
-        self.temperature = float(bundle.recipe["calibration"]["temperature"])
+        self.temperature = answer_temperature(bundle.recipe)
 
     def predict(self, image: NDArray[np.uint8], *, is_coloured: bool = False) -> ClassPrediction:
         """Classify ``(rows, columns)`` grey values 0..255.

@@ -194,14 +194,14 @@ class ModelPredictor:
             prediction_set=finding.prediction_set if is_in_domain else (),
             reasons=tuple(map(reason_of, finding.abstentions)),
             model=identity_of(self._models.nodule),
-            temperature=self._models.nodule.temperature,
+            temperature=self._models.nodule.slice_temperature,
             displayed=shown.to_json() if shown else None,
         )
 
     def _no_answer(self, reason: Reason) -> UploadAnswer:
         """Return the answer for a DICOM instance that is not analysed."""
         return UploadAnswer(
-            "dicom", {}, (), (reason,), identity_of(self._models.nodule), self._models.nodule.temperature
+            "dicom", {}, (), (reason,), identity_of(self._models.nodule), self._models.nodule.slice_temperature
         )
 
 

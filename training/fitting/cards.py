@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from inference.calibration.temperatures import network_temperatures
+
 NAMES = {"nodule": "lungnode-nodule", "filter": "lungnode-filter", "slice": "lungnode-slice"}
 
 ARCHITECTURE = {
@@ -103,6 +105,7 @@ def write_card(folder: Path, recipe: dict[str, Any]) -> None:
     """Write ``MODEL_CARD.md`` from the recipe."""
     data = recipe["training_data"]
     calibration = recipe["calibration"]
+    temperatures = ", ".join(f"{name} {value:.3f}" for name, value in network_temperatures(recipe).items())
     lines = [
         f"# {recipe['name']} {recipe['version']}",
         "",
@@ -114,8 +117,8 @@ def write_card(folder: Path, recipe: dict[str, Any]) -> None:
         f"* Data: {data['source']} ({data['licence']}); cite {data['citation']}.",
         f"* Label: {data['label']}.",
         f"* Trained on {data['samples']} samples, seed {data['seed']}, split sha256 `{data['split_sha256']}`.",
-        f"* Calibration: {calibration['kind']}, temperature {calibration['temperature']:.3f},"
-        f" fitted on {calibration['n']} samples of unseen patients.",
+        f"* Temperature that divides the logits: {temperatures}; calibrator on top: {calibration['kind']}."
+        f" Fitted on {calibration['n']} samples of unseen patients.",
         "",
         "## Limits",
         "",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -19,13 +19,17 @@ from inference.calibration.calibration import (
     prediction_set,
 )
 from inference.calibration.evidence import Evidence
+from inference.calibration.temperatures import MEAN, STACKED
 from inference.displayed import Question
-from inference.malignancy.ensemble import stack_columns
-from inference.metrics import negative_log_likelihood
+from inference.malignancy.ensemble import group_margins, stack_columns, temperature_scaled
+from inference.metrics import binary_figures, negative_log_likelihood
 from training.data.splits import group_folds
 from training.fitting.stacking import choose_penalty, combination_of, cross_fitted, fit_stack
 
 Array = NDArray[np.float64]
+TEMPERATURE_FIGURES = (
+    "auc", "ece_before", "ece", "ece_floor", "ece_floor_interval", "brier_before", "brier", "nll_before", "nll",
+)  # fmt: skip
 
 
 def cross_validated_nll(
@@ -64,6 +68,30 @@ def operating_points(p: Array, labels: NDArray[np.bool_]) -> dict[str, float]:
 
 
 @dataclass(frozen=True, slots=True)
+class Candidate:
+    """A combination of groups of networks: their mean, or stacked with measured features."""
+
+    kind: str
+    groups: tuple[str, ...]
+    features: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """Name in the recipe's table of candidates."""
+        parts = [*self.groups, *(["measures"] if self.features else [])]
+        return f"{self.kind} of {', '.join(parts)}"
+
+
+def candidates_of(groups: list[str], features: tuple[str, ...]) -> list[Candidate]:
+    """Return the combinations to choose from, plainest first: 3D networks alone, then all, then all with measures."""
+    volumetric = tuple(group for group in groups if group != "planar")
+    parts = [volumetric] if volumetric and len(volumetric) < len(groups) else []
+    plain = [Candidate(MEAN, own) for own in (*parts, tuple(groups))]
+    stacked = [Candidate(STACKED, own, columns) for columns in ((), features) for own in (*parts, tuple(groups))]
+    return [*plain, *dict.fromkeys(stacked)]
+
+
+@dataclass(frozen=True, slots=True)
 class Unseen:
     """Out-of-fold margins with labels, features and groups of the samples."""
 
@@ -77,6 +105,103 @@ class Unseen:
     """Name of the samples in the evidence."""
     question: Question = Question.MALIGNANCY
 
+    def where(self, chosen: NDArray[np.bool_]) -> Unseen:
+        """Return the selected samples."""
+        return replace(
+            self,
+            margins=self.margins[:, chosen],
+            features=None if self.features is None else self.features[chosen],
+            labels=self.labels[chosen],
+            groups=[group for group, is_chosen in zip(self.groups, chosen, strict=True) if is_chosen],
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Fitted:
+    """A fitted combination with margins ``(n,)`` that are cross-fitted by patient."""
+
+    recipe: dict[str, Any]
+    margins: Array
+
+
+def with_temperatures(unseen: Unseen) -> Unseen:
+    """Return the same samples with the temperature of each network, by L-BFGS on its margins of unseen patients."""
+    members = [
+        {**member, **fit_temperature(margins, unseen.labels)}
+        for member, margins in zip(unseen.members, unseen.margins, strict=True)
+    ]
+    return replace(unseen, members=members)
+
+
+def temperature_figures(unseen: Unseen, *, draws: int = 200) -> list[dict[str, Any]]:
+    """Return for each network its temperature with an interval, and ECE, Brier score and NLL before and after.
+
+    The interval holds 95 % of the temperatures that are fitted to patients drawn with replacement. Figures after are
+    cross-fitted: a sample's temperature has not seen its patient.
+    """
+    names = np.array(unseen.groups)
+    rows_of = {name: np.flatnonzero(names == name) for name in np.unique(names)}
+    rng = np.random.default_rng(0)
+    drawn = [np.concatenate([rows_of[g] for g in rng.choice(list(rows_of), len(rows_of))]) for _ in range(draws)]
+    rows = []
+    for member, margins in zip(unseen.members, unseen.margins, strict=True):
+        redrawn = [fit_temperature(margins[chosen], unseen.labels[chosen])["temperature"] for chosen in drawn]
+        after = cross_calibrated(margins, unseen.labels, unseen.groups, "temperature", seed=0)
+        own = binary_figures(unseen.labels, expit(margins), after, names, draws=draws)
+        rows.append({
+            "network": member["prefix"],
+            "temperature": fit_temperature(margins, unseen.labels)["temperature"],
+            "interval": [float(v) for v in np.percentile(redrawn, [2.5, 97.5])],
+            "n": len(unseen.labels),
+            **{key: own[key] for key in TEMPERATURE_FIGURES},
+        })  # fmt: skip
+    return rows
+
+
+def mean_margins(margins: Array, labels: NDArray[np.bool_], held_out: Array) -> Array:
+    """Return the mean of the margins ``(groups, held_out)`` at the temperatures that fit ``margins`` best."""
+    scaled = [z / fit_temperature(own, labels)["temperature"] for own, z in zip(margins, held_out, strict=True)]
+    return np.asarray(np.mean(scaled, axis=0))
+
+
+def fit_combination(unseen: Unseen, candidate: Candidate, seed: int) -> Fitted:
+    """Fit one combination; the margins of a sample come from a fit without its patient."""
+    groups, features = list(candidate.groups), candidate.features
+    if candidate.kind == MEAN:
+        own = group_margins(unseen.margins, unseen.members, groups)
+        fold = group_folds(unseen.groups, list(unseen.labels), folds=10, seed=seed)
+        z = np.zeros(len(unseen.labels))
+        for k in np.unique(fold):
+            z[fold == k] = mean_margins(own[:, fold != k], unseen.labels[fold != k], own[:, fold == k])
+        return Fitted({"kind": MEAN, "groups": groups, "features": []}, z)
+    raw = {"groups": groups, "features": list(features)}
+    columns = stack_columns(temperature_scaled(unseen.margins, unseen.members), unseen.members, raw, unseen.features)
+    penalty, losses = choose_penalty(columns, unseen.labels, unseen.groups, seed=seed)
+    z = cross_fitted(columns, unseen.labels, unseen.groups, penalty, seed=seed)
+    stack = fit_stack(columns, unseen.labels, penalty)
+    recipe = {"kind": STACKED, **combination_of(stack, groups, features), "penalty": penalty,
+              "cross_validated_nll": losses}  # fmt: skip
+    return Fitted(recipe, z)
+
+
+def choose_combination(unseen: Unseen, candidates: list[Candidate], seed: int) -> tuple[Fitted, dict[str, Any]]:
+    """Return the plainest combination within a standard error of the best, and the figures of all.
+
+    Figures are the negative log-likelihood of the cross-fitted margins: its mean and standard error over ten folds of
+    patients.
+    """
+    fold = group_folds(unseen.groups, list(unseen.labels), folds=10, seed=seed + 1)
+    fits = [fit_combination(unseen, candidate, seed) for candidate in candidates]
+    figures = []
+    for fitted in fits:
+        p = expit(fitted.margins)
+        losses = [negative_log_likelihood(unseen.labels[fold == k], p[fold == k]) for k in np.unique(fold)]
+        figures.append((float(np.mean(losses)), float(np.std(losses, ddof=1) / np.sqrt(len(losses)))))
+    best, error = min(figures)
+    chosen = next(number for number, (nll, _) in enumerate(figures) if nll <= best + error)
+    table = {own.name: list(pair) for own, pair in zip(candidates, figures, strict=True)}
+    return fits[chosen], {"chosen": candidates[chosen].name, "cross_validated_nll": table}
+
 
 def calibrate_combination(
     unseen: Unseen, groups: list[str], features: tuple[str, ...], seed: int
@@ -85,24 +210,20 @@ def calibrate_combination(
 
     Everything that is judged is cross-fitted: the combination and the calibrator of a sample have not seen its patient.
     """
-    raw = {"groups": groups, "features": list(features)}
-    columns = stack_columns(unseen.margins, unseen.members, raw, unseen.features)
-    penalty, losses = choose_penalty(columns, unseen.labels, unseen.groups, seed=seed)
-    z = cross_fitted(columns, unseen.labels, unseen.groups, penalty, seed=seed)
+    fitted, choice = choose_combination(unseen, candidates_of(groups, features), seed)
+    z = fitted.margins
     figures = cross_validated_nll(z, unseen.labels, unseen.groups, seed=seed)
     kind = choose_calibrator(figures)
     parameters = CALIBRATORS[kind](z, unseen.labels) if kind != "none" else {}
     p = cross_calibrated(z, unseen.labels, unseen.groups, kind, seed=seed)
-    before = expit(columns[:, : len(groups)].mean(axis=1))
-    stack = fit_stack(columns, unseen.labels, penalty)
+    before = expit(group_margins(unseen.margins, unseen.members, fitted.recipe["groups"]).mean(axis=0))
     temperature = (
         1.0
         if kind == "none"
         else float(parameters.get("temperature", fit_temperature(z, unseen.labels)["temperature"]))
     )
     recipe = {
-        "combination": {"turns": 8, **combination_of(stack, groups, features), "penalty": penalty,
-                        "cross_validated_nll": losses},
+        "combination": {"turns": 8, **fitted.recipe, "candidates": choice},
         "calibration": {"kind": kind, "parameters": parameters, "temperature": temperature, "n": len(z),
                         "cross_validated_nll": {name: list(pair) for name, pair in figures.items()}},
         "conformal": conformal_thresholds(p, unseen.labels, unseen.classes),

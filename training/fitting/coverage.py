@@ -13,13 +13,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from inference.calibration.calibration import CALIBRATORS, calibrated
 from inference.calibration.evidence import Evidence, exact_limits
-from inference.displayed import Censored, DisplayedProbability, Question
-from inference.malignancy.ensemble import stack_columns
+from inference.displayed import Censored, DisplayedProbability
+from inference.malignancy.ensemble import combine
 from training.data.splits import group_folds
-from training.fitting.combination import Unseen, choose_calibrator, cross_calibrated, cross_validated_nll
-from training.fitting.stacking import choose_penalty, cross_fitted, fit_stack
+from training.fitting.combination import Unseen, calibrate_combination, with_temperatures
 
 Array = NDArray[np.float64]
 Labels = NDArray[np.bool_]
@@ -37,44 +35,17 @@ class ShownCases:
 
 
 def nested_cases(unseen: Unseen, groups: list[str], features: tuple[str, ...], *, seed: int) -> ShownCases:
-    """Return the displayed bounds of each fold of patients, by a refit without that fold."""
-    raw = {"groups": groups, "features": list(features)}
-    columns = stack_columns(unseen.margins, unseen.members, raw, unseen.features)
-    labels, names = unseen.labels, np.array(unseen.groups)
-    fold = group_folds(unseen.groups, list(labels), folds=OUTER_FOLDS, seed=seed + 1)
-    points, displayed = np.zeros(len(labels)), dict[int, DisplayedProbability]()
-    for k in range(OUTER_FOLDS):
-        inner, outer = fold != k, fold == k
-        if not outer.any():
-            continue
-        others = Fold(columns[inner], labels[inner], list(names[inner]), unseen.question)
-        point, evidence = _refitted(others, columns[outer], seed=seed)
-        points[outer] = point
-        for i, score in zip(np.flatnonzero(outer), point, strict=True):
-            displayed[int(i)] = evidence.displayed(float(score))
-    return ShownCases(points, labels, tuple(displayed[i] for i in range(len(labels))))
-
-
-@dataclass(frozen=True, slots=True)
-class Fold:
-    """Cases of a refit: columns of the combination, labels and patients."""
-
-    columns: Array
-    labels: Labels
-    groups: list[str]
-    question: Question
-
-
-def _refitted(others: Fold, held_out: Array, *, seed: int) -> tuple[Array, Evidence]:
-    """Return points of ``held_out`` and their evidence, from the other cases."""
-    columns, labels, groups = others.columns, others.labels, others.groups
-    penalty, _ = choose_penalty(columns, labels, groups, seed=seed)
-    z = cross_fitted(columns, labels, groups, penalty, seed=seed)
-    kind = choose_calibrator(cross_validated_nll(z, labels, groups, seed=seed))
-    parameters = CALIBRATORS[kind](z, labels) if kind != "none" else {}
-    scores = cross_calibrated(z, labels, groups, kind, seed=seed)
-    point = calibrated(fit_stack(columns, labels, penalty).margins(held_out), kind, parameters)
-    return point, Evidence.of("nested", others.question, scores, labels, groups)
+    """Return the displayed bounds of each fold of patients, by temperatures, combination and calibrator without it."""
+    fold = group_folds(unseen.groups, list(unseen.labels), folds=OUTER_FOLDS, seed=seed + 1)
+    points, displayed = np.zeros(len(fold)), dict[int, DisplayedProbability]()
+    for k in np.unique(fold):
+        held, others = unseen.where(fold == k), with_temperatures(unseen.where(fold != k))
+        recipe, _, scores = calibrate_combination(others, groups, features, seed)
+        points[fold == k] = combine(held.margins, recipe | {"members": others.members}, held.features).probabilities
+        evidence = Evidence.of("nested", others.question, scores, others.labels, others.groups)
+        for i in np.flatnonzero(fold == k):
+            displayed[int(i)] = evidence.displayed(float(points[i]))
+    return ShownCases(points, unseen.labels, tuple(displayed[i] for i in range(len(fold))))
 
 
 def held_out_cases(evidence: Evidence, *, seed: int) -> ShownCases:

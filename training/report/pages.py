@@ -154,11 +154,13 @@ def _refused(metrics: dict[str, Any]) -> list[str]:
 def _model(bundle: dict[str, Any]) -> list[str]:
     calibration = bundle["calibration"]
     kind, n = calibration["kind"].replace("_", " "), calibration["n"]
-    calibrated = (
-        f"No calibrator: on {n} samples that the networks had not seen, none did better than the plain probabilities."
+    networks = calibration.get("networks", ())
+    scaled = "The logits of each network are divided by its temperature before they are combined. " if networks else ""
+    calibrated = scaled + (
+        f"No calibrator on top: on {n} samples that the networks had not seen, none did better."
         if kind == "none"
-        else f"Calibrated by {kind} (temperature {number(calibration.get('temperature'))}), fitted on {n} samples that "
-        "the networks had not seen."
+        else f"Calibrated{' on top' if networks else ''} by {kind} (temperature "
+        f"{number(calibration.get('temperature'))}), fitted on {n} samples that the networks had not seen."
     )
     return [
         f"* {bundle['architecture'][:1].upper()}{bundle['architecture'][1:]}. Classes: {', '.join(bundle['classes'])}.",
@@ -308,6 +310,7 @@ def _calibration(task: str, results: dict[str, Any]) -> list[str]:
         "",
         *picture(f"{task}_reliability.png", "reliability before and after calibration"),
     ]
+    lines += temperature_section(results["bundle"])
     compared = results["bundle"]["calibration"].get("cross_validated_nll")
     if compared:
         rows = [[k.replace("_", " "), f"{v[0]:.4f} ± {v[1]:.4f}"] for k, v in compared.items()]
@@ -319,6 +322,44 @@ def _calibration(task: str, results: dict[str, Any]) -> list[str]:
             *table(["calibrator", "log loss"], rows),
         ]
     return lines
+
+
+def temperature_section(bundle: dict[str, Any]) -> list[str]:
+    """Return the table of each network's temperature, and that of the combinations that were compared."""
+    networks = bundle["calibration"].get("networks")
+    if not networks:
+        return []
+    rows = [
+        [own["network"], within(own["temperature"], own["interval"]),
+         *(f"{number(own[f'{name}_before'])} → {number(own[name])}" for name in ("ece", "brier", "nll")),
+         within(own["ece_floor"], own["ece_floor_interval"])]
+        for own in networks
+    ]  # fmt: skip
+    candidates = bundle["combination"].get("candidates")
+    compared = [
+        [name, f"{nll:.4f} ± {error:.4f}"] for name, (nll, error) in (candidates or {"cross_validated_nll": {}})[
+            "cross_validated_nll"
+        ].items()
+    ]  # fmt: skip
+    return [
+        "### Temperature",
+        "",
+        f"One temperature for each network, by L-BFGS on the log loss of {networks[0]['n']} samples that it had not "
+        "seen (Guo et al. 2017). Below 1 the network was too cautious, above 1 too sure. Figures before and after are "
+        "cross-fitted by patient; the interval is that of temperatures fitted to patients drawn with replacement.",
+        "",
+        *table(["network", "temperature", "ECE", "Brier", "log loss", "ECE floor"], rows),
+        *(
+            [
+                f"Combinations compared by cross-fitted log loss; the plainest within one standard error of the best "
+                f"answers: {candidates['chosen']}.",
+                "",
+                *table(["combination", "log loss"], compared),
+            ]
+            if candidates
+            else []
+        ),
+    ]
 
 
 def _coverage(task: str, results: dict[str, Any]) -> list[str]:

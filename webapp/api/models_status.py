@@ -40,6 +40,8 @@ class ModelStatus(Answer):
     input_shape: list[int] | SkipJsonSchema[None] = ABSENT
     classes: list[str] | SkipJsonSchema[None] = ABSENT
     temperature: float | SkipJsonSchema[None] = ABSENT
+    temperatures: dict[str, float] | SkipJsonSchema[None] = ABSENT
+    calibration: str | SkipJsonSchema[None] = ABSENT
     metrics: dict[str, Any] | SkipJsonSchema[None] = ABSENT
     training_data: dict[str, Any] | SkipJsonSchema[None] = ABSENT
     intended_use: str | SkipJsonSchema[None] = ABSENT

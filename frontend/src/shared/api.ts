@@ -282,6 +282,8 @@ export interface ModelStatus {
   input_shape?: number[];
   classes?: string[];
   temperature?: number;
+  temperatures?: Record<string, number>;
+  calibration?: string;
   metrics?: Record<string, unknown>;
   training_data?: Record<string, unknown>;
   intended_use?: string;

@@ -37,7 +37,7 @@ class Nodule:
     name: str = "nodule"
     version: str = "1"
     sha256: str = "a" * 64
-    temperature: float = 1.3
+    slice_temperature: float = 1.3
     gate: GateThresholds = field(default_factory=GateThresholds)
 
     def analyse_point(self, volume: CtVolume, index: tuple[float, float, float]) -> NoduleFinding:
@@ -73,7 +73,8 @@ class Slice:
 
 
 def status(task: str) -> ModelStatus:
-    return ModelStatus(task, task, "1", "c" * 64, "", "cpu", "torch-float32", 1, (1,), ("benign",), 1.0, {}, {}, "", ())
+    identity = (task, task, "1", "c" * 64)
+    return ModelStatus(*identity, "", "cpu", "torch-float32", 1, (1,), ("benign",), 1.0, {}, "none", {}, {}, "", ())
 
 
 @pytest.fixture(scope="module")
