@@ -25,6 +25,7 @@ from safetensors.torch import load_file
 from inference.bundle import Bundle, write_recipe
 from inference.calibration.calibration import CLASS_CALIBRATORS, calibrated_classes, conformal_class_thresholds
 from inference.calibration.evidence import Evidence
+from inference.calibration.temperatures import network_temperatures
 from inference.displayed import CROSS_VALIDATION, Question
 from inference.errors import BundleError
 from inference.malignancy.ensemble import FEATURES
@@ -40,7 +41,8 @@ from training.fitting.cards import ARCHITECTURE, DATA_SOURCES, INTENDED_USE, LIM
 from training.fitting.combination import (
     Unseen,
     calibrate_combination,
-    choose_calibrator,
+    class_temperature_figures,
+    cross_calibrated_classes,
     cross_validated_class_nll,
     operating_points,
     temperature_figures,
@@ -192,32 +194,36 @@ def size_answers(unseen: Unseen, before: Array, p: Array, diameter_mm: Array) ->
 def calibrate_slices(out: Path, data: Path, trained: dict[str, Any], seed: int) -> dict[str, Any]:
     """Return the recipe of a slice bundle, from the logits of the validation clusters."""
     held = np.load(out / "validation.npz")
-    logits, labels = held["logits"], held["labels"]
-    figures = cross_validated_class_nll(logits, labels, [str(g) for g in held["groups"]], seed=seed)
-    kind = choose_calibrator(figures)
-    parameters = CLASS_CALIBRATORS[kind](logits, labels) if kind != "none" else {}
-    p = calibrated_classes(logits, kind, parameters)
-    fitted = CLASS_CALIBRATORS["temperature"](logits, labels)["temperature"]
+    logits, labels, groups = held["logits"], held["labels"], [str(g) for g in held["groups"]]
+    figures = cross_validated_class_nll(logits, labels, groups, seed=seed)
+    temperature = CLASS_CALIBRATORS["temperature"](logits, labels)["temperature"]
+    vector, (plain_nll, error) = figures["vector"], figures["temperature"]
+    kind = "vector" if vector[0] < plain_nll - error else "none"
+    parameters = CLASS_CALIBRATORS[kind](logits / temperature, labels) if kind != "none" else {}
+    p = cross_calibrated_classes(logits, labels, groups, kind, seed=seed)
     positive = trained["classes"].index("malignant")
     is_positive = labels == positive
-    evidence = Evidence.of("val", Question.SLICE, p[:, positive], is_positive, [str(group) for group in held["groups"]])
+    split = "train and val, out of fold" if trained["training"].get("folds") else "val"
+    evidence = Evidence.of(split, Question.SLICE, p[:, positive], is_positive, groups)
     before = calibrated_classes(logits, "none", {})[:, positive]
     for name, values in (("before", before), ("after", p[:, positive])):
-        plot_reliability(out / f"reliability_{name}.png", is_positive, values, f"{name} calibration, val n = {len(p)}")
+        title = f"{name} calibration, unseen n = {len(p)}"
+        plot_reliability(out / f"reliability_{name}.png", is_positive, values, title)
+    judged = binary_figures(is_positive, before, p[:, positive], np.array(groups), draws=1000)
     return {
-        "members": trained["members"],
+        "members": [{**member, "temperature": temperature} for member in trained["members"]],
         "calibration": {
             "kind": kind,
             "parameters": parameters,
-            "temperature": 1.0 if kind == "none" else fitted,
-            "fitted_temperature": fitted,
             "n": len(p),
             "cross_validated_nll": {name: list(pair) for name, pair in figures.items()},
+            "cross_validated": plain(judged),
+            "networks": plain([class_temperature_figures(logits, labels, groups, judged)]),
         },
         "conformal": conformal_class_thresholds(p, labels, tuple(trained["classes"])),
         "operating_points": operating_points(p[:, positive], is_positive),
         "evidence": evidence.to_json(),
-        "display_coverage": plain(display_coverage(held_out_cases(evidence, seed=seed), "val")),
+        "display_coverage": plain(display_coverage(held_out_cases(evidence, seed=seed), split)),
         "gate": fit_gate(out, data),
         "input_shape": [1, 1, 224, 224],
     }
@@ -275,7 +281,7 @@ def main(argv: list[str] | None = None) -> int:
     write_card(args.out, recipe)
     calibration = recipe["calibration"]
     print(json.dumps({"task": task, "out": str(args.out), "kind": calibration["kind"],
-                      "temperature": calibration["temperature"], "n": calibration["n"],
+                      "temperatures": network_temperatures(recipe), "n": calibration["n"],
                       "operating_points": recipe["operating_points"], "conformal": recipe["conformal"]}))  # fmt: skip
     return 0
 

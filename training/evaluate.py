@@ -19,6 +19,7 @@ import torch
 from numpy.typing import NDArray
 
 from inference.bundle import SHIPPED, Bundle, read_bundle, write_recipe
+from inference.calibration.temperatures import answer_temperature
 from inference.errors import BundleError
 from inference.malignancy.ensemble import combine
 from inference.malignancy.submodels import Variant, submodel_answers
@@ -66,7 +67,7 @@ def task_figures(bundle: Bundle, answers: Answers, draws: int) -> dict[str, Any]
         **binary_figures(answers.labels, answers.before, answers.after, answers.groups, draws=draws),
         **sets,
         **curve_figures(answers.labels, answers.before, answers.after),
-        "temperature": bundle.recipe["calibration"]["temperature"],
+        "temperature": answer_temperature(bundle.recipe),
     }
 
 

@@ -52,6 +52,7 @@ class SliceClassifier:
         self._gate = gate_of(bundle)
         self.name, self.version, self.sha256 = bundle.name, bundle.version, bundle.sha256
         self.classes = tuple(str(c) for c in bundle.recipe["classes"])
+        self._network_temperature = float(bundle.recipe["members"][0].get("temperature", 1.0))
         self.temperature = answer_temperature(bundle.recipe)
 
     def predict(self, image: NDArray[np.uint8], *, is_coloured: bool = False) -> ClassPrediction:
@@ -68,7 +69,8 @@ class SliceClassifier:
         with torch.inference_mode():
             logits = self._network(slice_input(image).to(self._device)).double().cpu().numpy()  # (1, classes)
         calibration = self._recipe["calibration"]
-        (values,) = calibrated_classes(logits, calibration["kind"], calibration["parameters"])
+        scaled = logits / self._network_temperature
+        (values,) = calibrated_classes(scaled, calibration["kind"], calibration["parameters"])
         probabilities = {name: float(p) for name, p in zip(self.classes, values, strict=True)}
         reasons = self._gate.why_unlike(image)
         if is_coloured:

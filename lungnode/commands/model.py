@@ -179,6 +179,7 @@ def identity_of(settings: Settings, over: Path | None = None) -> ModelIdentity:
 def describe(folder: Path, sha256: str) -> dict[str, object]:
     """Return the identity, digest, calibration and metrics of a bundle as JSON values."""
     from inference.bundle import read_bundle
+    from inference.calibration.temperatures import answer_temperature, network_temperatures
 
     bundle = read_bundle(folder)
     metrics = bundle.recipe["metrics"]
@@ -187,7 +188,11 @@ def describe(folder: Path, sha256: str) -> dict[str, object]:
         "version": bundle.version,
         "sha256": sha256,
         "bundle_sha256": bundle.sha256,
-        "calibration": {key: bundle.recipe["calibration"].get(key) for key in ("kind", "temperature")},
+        "calibration": {
+            "kind": bundle.recipe["calibration"]["kind"],
+            "temperature": answer_temperature(bundle.recipe),
+            "temperatures": network_temperatures(bundle.recipe),
+        },
         "figures": {key: metrics.get(key) for key in ("split", "n", "auc", "auc_interval", "brier", "ece")},
     }
 

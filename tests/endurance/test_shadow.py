@@ -35,7 +35,7 @@ def second(tmp_path: Path) -> Path:
     shutil.copytree(SHIPPED / "nodule", folder)
     recipe = json.loads((folder / "bundle.json").read_text())
     recipe["version"] = "second"
-    recipe["calibration"]["temperature"] = 1.4
+    recipe["calibration"] |= {"kind": "temperature", "parameters": {"temperature": 1.4}}
     (folder / "bundle.json").write_text(json.dumps(recipe))
     return folder
 

@@ -6,7 +6,7 @@ import argparse
 import csv
 import json
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from inference.networks.planar import PRESETS, AttentionResNet, parameter_count
 from inference.slices.slice_image import slice_input
 from inference.volumes.preprocessing import PreprocessingSpec, normalise_grey
 from training.data.nodules import DataError
-from training.data.splits import split_hash
+from training.data.splits import group_folds, split_hash
 from training.loop import EpochReport, Schedule, fit
 from training.parallel import World
 
@@ -130,49 +130,96 @@ def thumbnail_scores(slices: SliceSet, chosen: NDArray[np.bool_]) -> NDArray[np.
     return np.asarray(thumbnails(chosen) @ weights)
 
 
+@dataclass(frozen=True, slots=True)
+class SliceTrainer:
+    """Trainer of slice networks, which go on where they stopped."""
+
+    slices: SliceSet
+    out: Path
+    args: argparse.Namespace
+    world: World
+    report: Callable[[EpochReport], None]
+
+    @property
+    def schedule(self) -> Schedule:
+        """The paper's schedule, or its epochs from the command line; without early stopping where folds judge."""
+        schedule = PAPER_SCHEDULE if self.args.epochs is None else replace(PAPER_SCHEDULE, epochs=self.args.epochs)
+        return replace(schedule, patience=None) if self.args.folds else schedule
+
+    def network(self, name: str, chosen: NDArray[np.bool_], validation: NDArray[np.bool_] | None = None) -> nn.Module:
+        """Return a network trained on the chosen slices; with ``validation`` the epoch of the best accuracy there."""
+        device, slices = self.world.device, self.slices
+        torch.manual_seed(self.args.seed)
+        network: nn.Module = AttentionResNet(PRESETS[self.args.preset], num_classes=len(slices.classes))
+        done = self.out / f"slice-{name}.pt"
+        if done.is_file():
+            network.load_state_dict(torch.load(done, weights_only=True, map_location="cpu"))
+            return network.to(device).eval()
+
+        def accuracy(candidate: nn.Module) -> float:
+            logits = slice_logits(candidate, slices.pictures[validation], device)
+            return float((logits.argmax(axis=1) == slices.labels[validation]).mean())
+
+        trained = fit(
+            network,
+            SliceSamples(slices.pictures[chosen], slices.labels[chosen], device),
+            self.schedule,
+            seed=self.args.seed,
+            world=self.world,
+            checkpoint=self.out / "resume.pt",
+            compiled=self.args.compile,
+            validate=None if validation is None else accuracy,
+            report=self.report,
+        )
+        if self.world.is_first:
+            torch.save(trained.state_dict(), done)
+            (self.out / "resume.pt").unlink(missing_ok=True)
+        self.world.wait()
+        return trained
+
+
 def train_slices(
     data: Path, out: Path, args: argparse.Namespace, world: World, report: Callable[[EpochReport], None]
 ) -> dict[str, Any]:
-    """Train on ``train``, stop early on ``val``; the first process writes weights and logits of ``val``."""
-    device = world.device
+    """Train the paper's network; the first process writes weights and logits of unseen slices.
+
+    Without folds it is trained on ``train``, and stops early on ``val``, whose logits are unseen. With folds it is
+    trained on both, and the unseen logits come from networks that each lack one fold of the clusters.
+    """
     slices = read_slices(data, args.classes)
+    trainer = SliceTrainer(slices, out, args, world, report)
     train, val = slices.splits == "train", slices.splits == "val"
-    torch.manual_seed(args.seed)
-    network: nn.Module = AttentionResNet(PRESETS[args.preset], num_classes=len(slices.classes))
-
-    def accuracy(candidate: nn.Module) -> float:
-        logits = slice_logits(candidate, slices.pictures[val], device)
-        return float((logits.argmax(axis=1) == slices.labels[val]).mean())
-
-    schedule = PAPER_SCHEDULE if args.epochs is None else Schedule(**{**asdict(PAPER_SCHEDULE), "epochs": args.epochs})
-    samples = SliceSamples(slices.pictures[train], slices.labels[train], device)
-    network = fit(
-        network,
-        samples,
-        schedule,
-        seed=args.seed,
-        world=world,
-        checkpoint=out / "resume.pt",
-        compiled=args.compile,
-        validate=accuracy,
-        report=report,
-    )
+    logits = np.full((len(slices.labels), len(slices.classes)), np.nan)
+    if args.folds:
+        chosen = train | val
+        positive = slices.labels == slices.classes.index("malignant")
+        fold = np.full(len(chosen), -1)
+        clusters = [str(cluster) for cluster in np.array(slices.clusters)[chosen]]
+        fold[chosen] = group_folds(clusters, list(positive[chosen]), folds=args.folds, seed=args.seed)
+        for k in range(args.folds):
+            network = trainer.network(str(k), chosen & (fold != k))
+            logits[fold == k] = slice_logits(network, slices.pictures[fold == k], world.device)
+        network = trainer.network("all", chosen)
+    else:
+        chosen = train
+        network = trainer.network("all", train, val)
+        logits[val] = slice_logits(network, slices.pictures[val], world.device)
     if not world.is_first:
         return {}
-    (out / "resume.pt").unlink(missing_ok=True)
-    sha256 = write_weights(out, {"planar0": network})
+    unseen = np.isfinite(logits).all(axis=1)
     np.savez(
         out / "validation.npz",
-        logits=slice_logits(network, slices.pictures[val], device),
-        labels=slices.labels[val],
-        groups=np.array(slices.clusters)[val],
+        logits=logits[unseen],
+        labels=slices.labels[unseen],
+        groups=np.array(slices.clusters)[unseen],
     )
     training = {
-        "samples": int(train.sum()),
-        "clusters": len(set(np.array(slices.clusters)[train])),
-        "split_sha256": split_hash([n for n, t in zip(slices.names, train, strict=True) if t]),
+        "samples": int(chosen.sum()),
+        "clusters": len(set(np.array(slices.clusters)[chosen])),
+        "split_sha256": split_hash([n for n, t in zip(slices.names, chosen, strict=True) if t]),
         "seed": args.seed,
-        "schedules": {"planar": asdict(schedule)},
+        "folds": args.folds,
+        "schedules": {"planar": asdict(trainer.schedule)},
     }
     member = {
         "kind": "planar",
@@ -182,15 +229,12 @@ def train_slices(
         "group": "planar",
         "num_classes": len(slices.classes),
     }
-    (out / "members.json").write_text(
-        json.dumps(
-            {
-                "task": "slice",
-                "classes": slices.classes,
-                "members": [member],
-                "weights_sha256": sha256,
-                "training": training,
-            }
-        )
-    )
+    recipe = {
+        "task": "slice",
+        "classes": slices.classes,
+        "members": [member],
+        "weights_sha256": write_weights(out, {"planar0": network}),
+        "training": training,
+    }
+    (out / "members.json").write_text(json.dumps(recipe))
     return {"task": "slice", "out": str(out), "parameters": parameter_count(network), **training}

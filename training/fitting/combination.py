@@ -15,6 +15,7 @@ from inference.calibration.calibration import (
     calibrated,
     calibrated_classes,
     conformal_thresholds,
+    fit_class_temperature,
     fit_temperature,
     prediction_set,
 )
@@ -217,14 +218,9 @@ def calibrate_combination(
     parameters = CALIBRATORS[kind](z, unseen.labels) if kind != "none" else {}
     p = cross_calibrated(z, unseen.labels, unseen.groups, kind, seed=seed)
     before = expit(group_margins(unseen.margins, unseen.members, fitted.recipe["groups"]).mean(axis=0))
-    temperature = (
-        1.0
-        if kind == "none"
-        else float(parameters.get("temperature", fit_temperature(z, unseen.labels)["temperature"]))
-    )
     recipe = {
         "combination": {"turns": 8, **fitted.recipe, "candidates": choice},
-        "calibration": {"kind": kind, "parameters": parameters, "temperature": temperature, "n": len(z),
+        "calibration": {"kind": kind, "parameters": parameters, "n": len(z),
                         "cross_validated_nll": {name: list(pair) for name, pair in figures.items()}},
         "conformal": conformal_thresholds(p, unseen.labels, unseen.classes),
         "operating_points": operating_points(p, unseen.labels),
@@ -271,3 +267,38 @@ def cross_validated_class_nll(
             losses.append(float(-np.log(np.maximum(p[np.arange(len(p)), labels[held]], 1e-7)).mean()))
         figures[kind] = (float(np.mean(losses)), float(np.std(losses, ddof=1) / np.sqrt(len(losses))))
     return figures
+
+
+def cross_calibrated_classes(
+    logits: Array, labels: NDArray[np.int64], groups: list[str], kind: str, *, seed: int
+) -> Array:
+    """Return cross-fitted probabilities ``(n, classes)``: temperature, then ``kind`` on top, without the own group."""
+    fold = group_folds(groups, [bool(label) for label in labels], folds=10, seed=seed)
+    p = np.zeros_like(logits)
+    for k in np.unique(fold):
+        inner, outer = fold != k, fold == k
+        temperature = fit_class_temperature(logits[inner], labels[inner])["temperature"]
+        scaled = logits / temperature
+        parameters = CLASS_CALIBRATORS[kind](scaled[inner], labels[inner]) if kind != "none" else {}
+        p[outer] = calibrated_classes(scaled[outer], kind, parameters)
+    return p
+
+
+def class_temperature_figures(
+    logits: Array, labels: NDArray[np.int64], groups: list[str], judged: dict[str, Any], *, draws: int = 200
+) -> dict[str, Any]:
+    """Return the temperature of a classifier with its interval by group, and its figures before and after."""
+    names = np.array(groups)
+    rows_of = [np.flatnonzero(names == name) for name in np.unique(names)]
+    rng = np.random.default_rng(0)
+    redrawn = []
+    for _ in range(draws):
+        chosen = np.concatenate([rows_of[i] for i in rng.integers(0, len(rows_of), len(rows_of))])
+        redrawn.append(fit_class_temperature(logits[chosen], labels[chosen])["temperature"])
+    return {
+        "network": "planar0",
+        "temperature": fit_class_temperature(logits, labels)["temperature"],
+        "interval": [float(v) for v in np.percentile(redrawn, [2.5, 97.5])],
+        "n": len(labels),
+        **{key: judged[key] for key in TEMPERATURE_FIGURES},
+    }

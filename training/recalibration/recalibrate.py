@@ -23,7 +23,7 @@ import torch
 from numpy.typing import NDArray
 
 from inference.bundle import Bundle, bundle_folders, read_bundle, write_recipe
-from inference.calibration.calibration import CALIBRATORS, calibrated, conformal_thresholds, fit_temperature
+from inference.calibration.calibration import CALIBRATORS, calibrated, conformal_thresholds
 from inference.calibration.evidence import Evidence
 from inference.description import joint_digest
 from inference.displayed import Question
@@ -76,18 +76,13 @@ def carried_threshold(old: dict[str, Any], threshold: float, kind: str, paramete
 
 
 def calibration_of(
-    z: Array,
-    labels: NDArray[np.bool_],
-    kind: str,
-    parameters: dict[str, Any],
-    figures: dict[str, tuple[float, float]],
+    n: int, kind: str, parameters: dict[str, Any], figures: dict[str, tuple[float, float]]
 ) -> dict[str, Any]:
-    """Return the recipe's part ``calibration``."""
+    """Return the recipe's part ``calibration``, fitted on ``n`` samples."""
     return {
         "kind": kind,
         "parameters": parameters,
-        "temperature": float(parameters.get("temperature", fit_temperature(z, labels)["temperature"])),
-        "n": len(z),
+        "n": n,
         "cross_validated_nll": {name: list(pair) for name, pair in figures.items()},
     }
 
@@ -133,7 +128,7 @@ class Refit:
         """Return the recipe parts of this calibration; ``after`` are the cross-fitted probabilities."""
         evidence = Evidence.of(target.split, target.question, after, samples.labels, samples.patients)
         return {
-            "calibration": calibration_of(z, samples.labels, self.kind, self.parameters, self.figures),
+            "calibration": calibration_of(len(z), self.kind, self.parameters, self.figures),
             "conformal": conformal_thresholds(after, samples.labels, target.classes),
             "operating_points": operating_points(after, samples.labels),
             "evidence": evidence.to_json(),

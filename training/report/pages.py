@@ -156,11 +156,12 @@ def _model(bundle: dict[str, Any]) -> list[str]:
     kind, n = calibration["kind"].replace("_", " "), calibration["n"]
     networks = calibration.get("networks", ())
     scaled = "The logits of each network are divided by its temperature before they are combined. " if networks else ""
+    temperature = number(calibration["parameters"].get("temperature"))
     calibrated = scaled + (
         f"No calibrator on top: on {n} samples that the networks had not seen, none did better."
         if kind == "none"
-        else f"Calibrated{' on top' if networks else ''} by {kind} (temperature "
-        f"{number(calibration.get('temperature'))}), fitted on {n} samples that the networks had not seen."
+        else f"Calibrated{' on top' if networks else ''} by {kind} (temperature {temperature}), fitted on {n} samples "
+        "that the networks had not seen."
     )
     return [
         f"* {bundle['architecture'][:1].upper()}{bundle['architecture'][1:]}. Classes: {', '.join(bundle['classes'])}.",

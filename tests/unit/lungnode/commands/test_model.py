@@ -83,7 +83,7 @@ def second_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.copytree(SHIPPED / "nodule", folder)
     recipe = json.loads((folder / "bundle.json").read_text())
     recipe["version"] = "second"
-    recipe["calibration"]["temperature"] = 1.4
+    recipe["calibration"] |= {"kind": "temperature", "parameters": {"temperature": 1.4}}
     (folder / "bundle.json").write_text(json.dumps(recipe))
     return folder
 
@@ -117,7 +117,8 @@ def test_a_model_is_promoted_by_an_administrator_and_taken_back(
     assert run(["model", "list"]) == 0
     listed = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [(one["state"], one["version"]) for one in listed] == [("live", "second"), ("former", listed[1]["version"])]
-    assert listed[0]["calibration"]["temperature"] == 1.4
+    temperatures = [one["calibration"]["temperature"] for one in listed]
+    assert temperatures[0] == pytest.approx(1.4 * temperatures[1])
     assert "is the live model's already" in refused(*promote, "--by", "chief")
     assert run(["model", "rollback", "--by", "chief", "--reason", "complaints"]) == 0
     assert json.loads(capsys.readouterr().out)["live"] == "the model of the settings"
