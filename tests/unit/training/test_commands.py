@@ -111,13 +111,21 @@ def test_a_folder_of_another_layout_is_named(tmp_path: Path, capsys: pytest.Capt
     assert "no labels.csv" in capsys.readouterr().err
 
 
-def test_slices_follow_the_same_three_commands(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(("folds", "samples", "unseen"), [(0, 36, 12), (2, 48, 48)])
+def test_slices_follow_the_same_three_commands(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], folds: int, samples: int, unseen: int
+) -> None:
     write_slices(tmp_path)
     common = ["--data", str(tmp_path), "--out", str(tmp_path / "out")]
-    assert train.main([*common, "--task", "slice", "--preset", "small", "--epochs", "1"]) == 0
-    assert last_json(capsys)["samples"] == 36
+    options = ["--task", "slice", "--preset", "small", "--epochs", "1", "--folds", str(folds)]
+    assert train.main([*common, *options]) == 0
+    assert last_json(capsys)["samples"] == samples
     assert calibrate.main(common) == 0
-    capsys.readouterr()
+    assert last_json(capsys)["n"] == unseen
+    recipe = read_bundle(tmp_path / "out").recipe
+    (measured,) = recipe["calibration"]["networks"]
+    assert recipe["members"][0]["temperature"] == pytest.approx(measured["temperature"], abs=1e-5)
+    assert measured["nll"] < measured["nll_before"]
     assert evaluate.main(["--data", str(tmp_path), "--bundle", str(tmp_path / "out"), "--draws", "50"]) == 0
     figures = last_json(capsys)
     assert (figures["n"] + figures["n_refused"], figures["n"] > 8) == (12, True)
