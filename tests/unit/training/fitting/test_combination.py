@@ -26,8 +26,8 @@ def unseen_of(temperatures: tuple[float, float], noise: tuple[float, float], n: 
     rng = np.random.default_rng(0)
     log_odds = rng.normal(0, 2, n)
     labels = rng.random(n) < expit(log_odds)
-    seen = [log_odds + rng.normal(0, sigma, n) for sigma in noise]
-    margins = np.stack([t * own for t, own in zip(temperatures, seen, strict=True)])
+    noisy = [log_odds + rng.normal(0, sigma, n) for sigma in noise]
+    margins = np.stack([t * own for t, own in zip(temperatures, noisy, strict=True)])
     return Unseen(margins, None, labels, [f"P{i // 2}" for i in range(n)], MEMBERS, CLASSES)
 
 
