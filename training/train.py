@@ -92,7 +92,7 @@ class PatchTrainer:
         self.trainable = task.usable & ~np.isin(task.splits, HELD_OUT)
         is_val = task.splits == "val"
         if options.folds:
-            fold = self._folds(options)
+            fold = self._folds(options) if task.folds is None else task.own_folds(options.folds)
             self.unseen = {str(k): self.trainable & (fold == k) for k in range(options.folds)}
         else:
             self.unseen = {"val": self.trainable & is_val}

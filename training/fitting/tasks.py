@@ -12,18 +12,15 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy import ndimage as ndi
 from torch import Tensor, nn
 
 from inference.engines.selection import torch_runner
-from inference.lungs.search_region import segment_lungs
 from inference.malignancy.ensemble import network_margins, view_tensors
-from inference.nodules.candidates import find_candidates
-from inference.types import Abstention
 from inference.volumes.patch_views import ViewSpec
-from inference.volumes.patches import Patch, cut_patch, sample_view
+from inference.volumes.patches import Patch, sample_view
 from inference.volumes.preprocessing import PreprocessingSpec
 from training.data.augment import AugmentSpec, PatchBatch, random_view
+from training.data.marked_series import read_marked_series
 from training.data.nodules import (
     DataError,
     NoduleRow,
@@ -35,8 +32,7 @@ from training.data.nodules import (
     read_rows,
 )
 from training.data.own_data import is_own_data
-from training.data.pasting import dense_points, nodule_weight, paste, points_in_lung
-from training.data.series_io import read_scan
+from training.fitting.filter_samples import FilterSamples, add_crops, add_series, read_crop_nodules
 from training.loop import Schedule
 
 LUNG_WINDOW = (-400.0, 1400.0)
@@ -94,6 +90,21 @@ class PatchTask:
     splits: NDArray[np.str_]
     weights: NDArray[np.float32]
     partly_read: NDArray[np.bool_]
+    folds: NDArray[np.int_] | None = None
+    """The task's own folds, -1 for samples that every network sees; None: by groups, as many as are asked for."""
+
+    def own_folds(self, count: int) -> NDArray[np.int_]:
+        """Return the task's own fold of each sample.
+
+        Raises
+        ------
+        DataError
+            The task has none, or another number.
+        """
+        own = 0 if self.folds is None else int(self.folds.max()) + 1
+        if self.folds is None or own != count:
+            raise DataError(f"the task {self.name} has {own} folds of its own: use --folds {own}")
+        return self.folds
 
     def targets_at(self, indices: Tensor, device: torch.device) -> tuple[Tensor, Tensor]:
         """Return the targets and weights of some samples on a device."""
@@ -229,25 +240,6 @@ def read_nodule_task(data: Path, *, workers: int = 2, with_partly_read: bool = F
     )
 
 
-def _distractors(job: tuple[Path, NoduleRow]) -> list[Patch]:
-    """Return patches around bright blobs of a crop away from its nodule, mostly vessels."""
-    crop = read_crop(*job)
-    spacing = np.array(crop.volume.spacing_mm)
-    hu = np.clip(crop.volume.volume_hu, -1000, 200).astype(np.float32)
-    fine, coarse = (ndi.gaussian_filter(hu, sigma / spacing) for sigma in (1.2, 2.4))
-    blobs = fine - coarse
-    distance = ndi.distance_transform_edt(~crop.mask, sampling=spacing) if crop.mask.any() else np.full(hu.shape, 99.0)
-    peaks = (blobs == ndi.maximum_filter(blobs, size=5)) & (blobs > 60) & (distance > 5.0)
-    points = sorted((tuple(p) for p in np.argwhere(peaks)), key=lambda p: -blobs[p])[:3]
-    return [cut_patch(crop.volume, (float(p[0]), float(p[1]), float(p[2]))) for p in points]
-
-
-def _nodule_with_weight(job: tuple[Path, NoduleRow]) -> tuple[Patch, NDArray[np.float16]]:
-    """Return a nodule's patch and its nodule weights."""
-    crop = read_crop(*job)
-    return crop_patch(crop), nodule_weight(crop).astype(np.float16)
-
-
 def scan_sources(data: Path) -> list[Path]:
     """Return series without nodules under ``lidc_idri_dicom``, whose candidates are false positives."""
     folder = data / "lidc_idri_dicom"
@@ -257,31 +249,10 @@ def scan_sources(data: Path) -> list[Path]:
     return series[:1]
 
 
-@dataclass(slots=True)
-class _FilterSamples:
-    """Collector of the filter task's samples."""
-
-    patches: list[Patch] = field(default_factory=list)
-    labels: list[bool] = field(default_factory=list)
-    names: list[str] = field(default_factory=list)
-    groups: list[str] = field(default_factory=list)
-    splits: list[str] = field(default_factory=list)
-
-    def add(self, patch: Patch, *, label: bool, name: str, group: str, split: str) -> None:
-        """Add a sample."""
-        self.patches.append(patch)
-        self.labels.append(label)
-        self.names.append(name)
-        self.groups.append(group)
-        self.splits.append(split)
-
-
 def read_filter_task(data: Path, *, workers: int = 2, splits: tuple[str, ...] = ("train", "val")) -> PatchTask:
-    """Read the filter task from two sources with both classes each, so that the source does not reveal the class.
+    """Read the filter task, see ``training.fitting.filter_samples``.
 
-    Crops: every nodule against bright blobs beside nodules. Nodule-free series: nodules pasted into the lungs against
-    candidates and dense points there, with all of their surroundings; the right lung belongs to ``train`` and the left
-    one to ``val``, and nodules are pasted into the lung of their own split.
+    Its folds are one for each fully read series: ``--folds`` must be as many.
     """
     folder = nodule_folder(data)
     if is_own_data(folder):
@@ -290,18 +261,13 @@ def read_filter_task(data: Path, *, workers: int = 2, splits: tuple[str, ...] = 
             "with training.calibrate --from-database"
         )
     rows = [row for row in read_rows(data) if row.split in splits]
-    jobs = [(folder, row) for row in rows]
-    with ProcessPoolExecutor(workers) as pool:
-        nodules = list(pool.map(_nodule_with_weight, jobs, chunksize=8))
-        distractors = list(pool.map(_distractors, jobs, chunksize=8))
-    samples = _FilterSamples()
-    for row, (patch, _), blobs in zip(rows, nodules, distractors, strict=True):
-        samples.add(patch, label=True, name=row.file, group=row.patient_id, split=row.split)
-        for number, blob in enumerate(blobs):
-            name = f"{row.file}:beside:{number}"
-            samples.add(blob, label=False, name=name, group=row.patient_id, split=row.split)
-    for source in scan_sources(data) if "train" in splits else []:
-        _add_scan(samples, source, [(row, *pair) for row, pair in zip(rows, nodules, strict=True)])
+    series = read_marked_series(data) if "train" in splits else []
+    fold_of = {one.patient_id: fold for fold, one in enumerate(s for s in series if s.is_fully_read)}
+    crops = read_crop_nodules(folder, rows, max(len(fold_of), 1), workers=workers)
+    samples = FilterSamples()
+    add_crops(samples, crops)
+    for one in series:
+        add_series(samples, one, [nodule for nodule, _ in crops], fold_of.get(one.patient_id, -1))
     labels = np.array(samples.labels)
     everything = np.ones(len(labels), dtype=bool)
     return PatchTask(
@@ -317,41 +283,8 @@ def read_filter_task(data: Path, *, workers: int = 2, splits: tuple[str, ...] = 
         splits=np.array(samples.splits),
         weights=np.ones(len(labels), dtype=np.float32),
         partly_read=~everything,
+        folds=np.array(samples.folds) if fold_of else None,
     )
-
-
-PASTED_PER_NODULE = 2
-DENSE_POINTS = 800
-"""Number of random dense voxels of a nodule-free series as negatives."""
-
-
-def _add_scan(
-    samples: _FilterSamples, source: Path, nodules: list[tuple[NoduleRow, Patch, NDArray[np.float16]]]
-) -> None:
-    """Add candidates and dense points of a nodule-free series, and nodules pasted into it."""
-    scan, volume = source.name.split(".")[0], read_scan(source)
-    lungs = segment_lungs(volume)
-    if isinstance(lungs, Abstention):
-        raise DataError(f"{source.name}: {lungs.text}")
-    rng = np.random.default_rng(0)
-    middle = volume.volume_hu.shape[2] / 2
-
-    def split_at(index: tuple[float, float, float]) -> str:
-        return "val" if index[2] > middle else "train"
-
-    candidates = [c.index for c in find_candidates(volume, lungs, limit=600)]
-    for number, index in enumerate(candidates + dense_points(volume, lungs, DENSE_POINTS, rng)):
-        split = split_at(index)
-        name = f"{scan}:{number}"
-        samples.add(cut_patch(volume, index), label=False, name=name, group=f"{scan}:{split}", split=split)
-    free = points_in_lung(volume, lungs, 4 * PASTED_PER_NODULE * len(nodules), rng)
-    points = {split: [p for p in free if split_at(p) == split] for split in ("train", "val")}
-    for row, patch, weight in nodules:
-        for number in range(PASTED_PER_NODULE):
-            position = points[row.split].pop()
-            pasted = paste(cut_patch(volume, position), patch, weight.astype(np.float32))
-            name = f"{row.file}:{scan}:{number}"
-            samples.add(pasted, label=True, name=name, group=row.patient_id, split=row.split)
 
 
 READERS: dict[str, Callable[..., PatchTask]] = {
