@@ -6,6 +6,7 @@ goes on. A pasted nodule has the vessels, the pleura and the noise of the series
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -158,14 +159,13 @@ class LungPlaces:
             return (self.wall_mm > clear) & (self.vessel_mm >= 0.5 * radius_mm) & (self.vessel_mm <= radius_mm + 1.0)
         return (self.wall_mm > clear) & (self.vessel_mm > clear)
 
-    def draw(self, place: Place, radius_mm: float, rng: np.random.Generator) -> Index | None:
-        """Return a random centre (slice, row, column) of the full grid; None where no voxel fits."""
+    def draws(self, place: Place, radius_mm: float, rng: np.random.Generator) -> Iterator[Index]:
+        """Generate random centres (slice, row, column) of the full grid, without end; none where no voxel fits."""
         fitting = np.flatnonzero(self.fits(place, radius_mm))
-        if not len(fitting):
-            return None
-        at = (self.inside[fitting[rng.integers(len(fitting))]] + rng.random(3)) * self.block - 0.5
-        z, y, x = (float(v) for v in np.clip(at, 0, self.last))
-        return z, y, x
+        while len(fitting):
+            at = (self.inside[fitting[rng.integers(len(fitting))]] + rng.random(3)) * self.block - 0.5
+            z, y, x = (float(v) for v in np.clip(at, 0, self.last))
+            yield z, y, x
 
 
 SOFT_HU = (-200.0, 20.0)

@@ -189,7 +189,7 @@ def _add_pasted(
     """Add a nodule pasted at each kind of place that has room for it, with and without contrast medium."""
     patch, weight = nodule.at_slices_of(volumes[0])
     for place in list(Place)[:PASTED_PER_NODULE]:
-        index = places.draw(place, nodule.row.diameter_mm / 2, rng)
+        index = next(places.draws(place, nodule.row.diameter_mm / 2, rng), None)
         if index is None or not series.away_from_marks(volumes[0], np.array([index]))[0]:
             continue
         with_medium = int(rng.integers(2))

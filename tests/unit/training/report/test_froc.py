@@ -1,0 +1,126 @@
+"""FROC: thresholds by other findings, sensitivities, and how candidates are held against nodules."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from inference.types import CtVolume
+from training.data.marked_series import MarkedSeries, SeriesMark
+from training.report import froc
+from training.report.froc import RATES, froc_figures, part_figures, point_figures, sensitivity, thresholds_at
+from training.report.scan_candidates import ScanResult, Scored, Target, outside_marks, probability_at
+
+OTHERS = [np.array([0.9, 0.5, 0.2]), np.array([0.7]), np.array([])]
+
+
+def target(probability: float, *, patient: str = "p", diameter_mm: float = 8.0, place: str = "free") -> Target:
+    return Target(patient, "s", diameter_mm, place, probability)
+
+
+@pytest.mark.parametrize(
+    ("rate", "allowed"), [(0.125, 0), (0.25, 0), (1 / 3, 1), (0.5, 1), (2 / 3, 2), (1.0, 3), (4 / 3, 4), (8.0, 4)]
+)
+def test_a_threshold_lets_no_more_others_pass_than_its_rate(rate: float, allowed: int) -> None:
+    threshold = thresholds_at(OTHERS, (rate,))[0]
+    assert (np.concatenate(OTHERS) >= threshold).sum() == allowed
+    if allowed < 4:  # and it is the lowest such threshold
+        assert (np.concatenate(OTHERS) >= np.nextafter(threshold, 0.0)).sum() == allowed + 1
+
+
+@pytest.mark.parametrize(
+    ("probabilities", "threshold", "share"),
+    [([0.9, 0.1], 0.5, 0.5), ([0.9, 0.1], 0.0, 1.0), ([0.9, 0.0], 0.0, 0.5), ([0.0], 0.0, 0.0)],
+)
+def test_a_nodule_without_a_candidate_is_never_found(
+    probabilities: list[float], threshold: float, share: float
+) -> None:
+    assert sensitivity([target(p) for p in probabilities], threshold) == share
+
+
+def test_cpm_is_the_mean_of_the_seven_sensitivities() -> None:
+    targets = [target(p, patient=str(number)) for number, p in enumerate((0.95, 0.8, 0.6, 0.1, 0.0))]
+    figures = froc_figures(OTHERS, targets)
+    shares = list(figures["sensitivity"].values())
+    assert list(figures["sensitivity"]) == [str(rate) for rate in RATES]
+    assert shares == [0.2, 0.2, 0.4, 0.6, 0.8, 0.8, 0.8]
+    assert figures["cpm"] == pytest.approx(np.mean(shares))
+    assert figures["cpm_interval"][0] <= figures["cpm"] <= figures["cpm_interval"][1]
+    assert (figures["n"], figures["patients"]) == (5, 5)
+
+
+def test_the_bootstrap_draws_patients() -> None:
+    alone = [target(0.95 if number % 2 else 0.0, patient=str(number)) for number in range(40)]
+    together = [target(0.95 if number % 2 else 0.0, patient=str(number % 2)) for number in range(40)]
+    narrow, wide = (
+        figures["cpm_interval"] for figures in (froc_figures(OTHERS, alone), froc_figures(OTHERS, together))
+    )
+    assert wide == [0.0, 1.0]
+    assert 0.2 < narrow[0] < 0.5 < narrow[1] < 0.8
+
+
+def test_no_nodule_gives_no_figure() -> None:
+    assert np.isnan(froc_figures(OTHERS, [])["cpm"])
+
+
+def test_parts_by_size_place_and_density() -> None:
+    targets = [target(0.95, diameter_mm=5.0, place="pleura"), target(0.6, diameter_mm=20.0)]
+    parts = part_figures(OTHERS, targets, {("p", 20.0): "solid"})
+    assert {name: part["n"] for name, part in parts["size"].items()} == {
+        "6 mm and more": 1, "below 6 mm": 1, "6 to 8 mm": 0, "8 to 15 mm": 0, "15 mm and more": 1,
+    }  # fmt: skip
+    assert parts["place"]["pleura"]["sensitivity"]["0.125"] == 1.0
+    assert {name: part["n"] for name, part in parts["density"].items()} == {"not measured": 1, "solid": 1}
+
+
+def test_the_operating_point_counts_only_series_that_were_fully_read() -> None:
+    results = [
+        ScanResult("A", np.array([0.9, 0.2]), (target(0.8), target(0.3)), ()),
+        ScanResult("Q", None, (target(0.95),), ()),
+    ]
+    point = point_figures(results, [target(0.7)], 0.5)
+    assert point["other_findings"] == {"A": 1}
+    assert (point["marks_found"], point["marks"], point["inserted_sensitivity"]) == (2, 3, 1.0)
+
+
+def volume() -> CtVolume:
+    affine = np.array([[0, 0, 0.5, 0], [0, 0.5, 0, 0], [2.0, 0, 0, 0.0], [0, 0, 0, 1]])
+    return CtVolume(np.zeros((40, 64, 64), np.int16), (2.0, 0.5, 0.5), affine)
+
+
+@pytest.mark.parametrize(
+    ("diameter_mm", "column", "probability"),
+    [
+        (4.0, 30.0, 0.8),  # both candidates: the more probable one
+        (4.0, 39.0, 0.6),  # 4.5 mm from the first, 5.2 mm from the second
+        (4.0, 41.0, 0.0),
+        (16.0, 44.0, 0.8),  # 7 mm away is within the radius
+        (16.0, 48.0, 0.0),
+    ],
+)
+def test_a_candidate_finds_a_nodule_within_its_radius(diameter_mm: float, column: float, probability: float) -> None:
+    scored = Scored(np.array([[20.0, 30.0, 30.0], [21.3, 30.0, 30.0]]), np.array([0.6, 0.8]))
+    assert probability_at(scored, volume(), (20.0, 30.0, column), diameter_mm) == probability
+
+
+def test_a_finding_at_any_mark_is_no_other_finding() -> None:
+    marks = (SeriesMark(30.0, 30.0, 40.0, 6.0, 1), SeriesMark(10.0, 10.0, 10.0, 30.0, 4))
+    series = MarkedSeries("A", Path("A"), "train", True, marks)
+    indices = np.array([[20.0, 30.0, 34.0], [5.0, 10.0, 38.0], [30.0, 50.0, 50.0]])
+    assert outside_marks(series, volume(), indices).tolist() == [False, False, True]
+
+
+@pytest.mark.parametrize("split", ["test", "e2e"])
+def test_the_operating_point_is_never_chosen_on_what_is_measured(
+    tmp_path: Path, split: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        froc.main(["--data", str(tmp_path), "--split", split, "--choose"])
+    assert "--choose needs --split train or val" in capsys.readouterr().err
+
+
+def test_a_folder_without_the_data_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert froc.main(["--data", str(tmp_path)]) == 2
+    assert "docs/data.md" in capsys.readouterr().err
