@@ -107,7 +107,7 @@ VESSEL_HU = -500.0
 CLEARANCE_MM = 2.0
 
 
-class Place(StrEnum):
+class Attachment(StrEnum):
     """Surroundings of a pasted nodule."""
 
     FREE = "free"
@@ -145,23 +145,23 @@ class LungPlaces:
             (depth - 1, height - 1, width - 1),
         )
 
-    def fits(self, place: Place, radius_mm: float) -> NDArray[np.bool_]:
+    def fits(self, attachment: Attachment, radius_mm: float) -> NDArray[np.bool_]:
         """Return which working voxels may be the centre of a nodule of this radius.
 
         Free: lung all around. Vessel: the border reaches a vessel, which does not pass the middle of a large nodule.
         Pleura: the border reaches the wall, or the nodule is up to half sunk into it.
         """
         clear = radius_mm + CLEARANCE_MM
-        if place is Place.PLEURA:
+        if attachment is Attachment.PLEURA:
             fits = (self.wall_mm >= 0.5 * radius_mm) & (self.wall_mm <= radius_mm + 1.0)
             return fits & (self.vessel_mm > clear)
-        if place is Place.VESSEL:
+        if attachment is Attachment.VESSEL:
             return (self.wall_mm > clear) & (self.vessel_mm >= 0.5 * radius_mm) & (self.vessel_mm <= radius_mm + 1.0)
         return (self.wall_mm > clear) & (self.vessel_mm > clear)
 
-    def draws(self, place: Place, radius_mm: float, rng: np.random.Generator) -> Iterator[Index]:
+    def draws(self, attachment: Attachment, radius_mm: float, rng: np.random.Generator) -> Iterator[Index]:
         """Generate random centres (slice, row, column) of the full grid, without end; none where no voxel fits."""
-        fitting = np.flatnonzero(self.fits(place, radius_mm))
+        fitting = np.flatnonzero(self.fits(attachment, radius_mm))
         while len(fitting):
             at = (self.inside[fitting[rng.integers(len(fitting))]] + rng.random(3)) * self.block - 0.5
             z, y, x = (float(v) for v in np.clip(at, 0, self.last))

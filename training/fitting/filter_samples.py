@@ -21,8 +21,8 @@ from inference.volumes.patches import Patch, cut_patch
 from training.data.marked_series import Index, MarkedSeries
 from training.data.nodules import DataError, NoduleRow, crop_patch, read_crop
 from training.data.pasting import (
+    Attachment,
     LungPlaces,
-    Place,
     at_slice_distance,
     dense_points,
     nodule_weight,
@@ -39,7 +39,7 @@ CONTRASTED = 150
 DENSE_POINTS = 200
 """Random dense voxels of a series as negatives."""
 PASTED_PER_NODULE = 3
-"""Times that a nodule is pasted into the series of its fold: once at each kind of place."""
+"""Times that a nodule is pasted into the series of its fold: once at each kind of attachment."""
 BLOBS_PER_CROP = 2
 """Bright blobs of a crop beside its nodule as negatives."""
 CONTRAST_HU = 180.0
@@ -97,8 +97,8 @@ def read_crop_nodules(
         nodules = list(pool.map(_nodule_with_weight, jobs, chunksize=8))
         blobs = list(pool.map(_distractors, jobs, chunksize=8))
     return [
-        (CropNodule(row, patch, weight, fold_of[row.patient_id]), beside)
-        for row, (patch, weight), beside in zip(rows, nodules, blobs, strict=True)
+        (CropNodule(row, patch, weight, fold_of[row.patient_id]), distractors)
+        for row, (patch, weight), distractors in zip(rows, nodules, blobs, strict=True)
     ]
 
 
@@ -186,10 +186,10 @@ def _add_pasted(
     nodule: CropNodule,
     rng: np.random.Generator,
 ) -> None:
-    """Add a nodule pasted at each kind of place that has room for it, with and without contrast medium."""
+    """Add a nodule pasted at each kind of attachment that has room for it, with and without contrast medium."""
     patch, weight = nodule.at_slices_of(volumes[0])
-    for place in list(Place)[:PASTED_PER_NODULE]:
-        index = next(places.draws(place, nodule.row.diameter_mm / 2, rng), None)
+    for attachment in list(Attachment)[:PASTED_PER_NODULE]:
+        index = next(places.draws(attachment, nodule.row.diameter_mm / 2, rng), None)
         if index is None or not series.away_from_marks(volumes[0], np.array([index]))[0]:
             continue
         with_medium = int(rng.integers(2))
@@ -199,7 +199,7 @@ def _add_pasted(
         samples.add(
             pasted,
             label=True,
-            name=f"{nodule.row.file}:{series.patient_id}:{place}",
+            name=f"{nodule.row.file}:{series.patient_id}:{attachment}",
             group=nodule.row.patient_id,
             split=nodule.row.split,
             fold=nodule.fold,

@@ -72,13 +72,13 @@ def froc_figures(others: Sequence[Array], targets: Sequence[Target], *, seed: in
     is_found = (p[:, None] >= thresholds) & (p[:, None] > 0.0)  # (targets, rates)
     _, patient = np.unique([t.patient_id for t in targets], return_inverse=True)
     count = int(patient.max()) + 1 if len(patient) else 0
-    found = np.stack([np.bincount(patient, column, count) for column in is_found.T.astype(float)], axis=1)
+    hits = np.stack([np.bincount(patient, column, count) for column in is_found.T.astype(float)], axis=1)
     of_patient = np.bincount(patient, minlength=count)
     rng = np.random.default_rng(seed)
     draws = []
     for _ in range(DRAWS if count else 0):
         drawn = np.bincount(rng.integers(count, size=count), minlength=count)
-        draws.append((drawn @ found) / (drawn @ of_patient))
+        draws.append((drawn @ hits) / (drawn @ of_patient))
     low, high = np.percentile(draws, [2.5, 97.5], axis=0) if draws else (np.full(len(RATES), np.nan),) * 2
     cpm = np.percentile(np.mean(draws, axis=1), [2.5, 97.5]) if draws else (np.nan, np.nan)
     shares = is_found.mean(axis=0) if len(p) else np.full(len(RATES), np.nan)
@@ -95,7 +95,7 @@ def froc_figures(others: Sequence[Array], targets: Sequence[Target], *, seed: in
 def part_figures(
     others: Sequence[Array], targets: Sequence[Target], density: dict[tuple[str, float], str]
 ) -> dict[str, dict[str, Any]]:
-    """Return ``froc_figures`` by size, place, density and series."""
+    """Return ``froc_figures`` by size, attachment, density and series."""
     diameter = np.array([t.diameter_mm for t in targets])
     parts: dict[str, dict[str, list[Target]]] = {
         "size": {
@@ -104,7 +104,7 @@ def part_figures(
         }
     }
     for kind, name_of in (
-        ("place", lambda t: t.place),
+        ("attachment", lambda t: t.attachment),
         ("density", lambda t: density.get((t.patient_id, t.diameter_mm), "not measured")),
         ("series", lambda t: t.series),
     ):
@@ -120,16 +120,16 @@ def point_figures(results: Sequence[ScanResult], targets: Sequence[Target], thre
     """Return what a reader is shown at a threshold: other findings by scan, and the nodules found."""
     by_scan = {r.series: int((r.others >= threshold).sum()) for r in results if r.others is not None}
     marks = [mark for r in results for mark in r.marks]
-    found = sum(mark.probability >= threshold for mark in marks)
+    marks_hit = sum(mark.probability >= threshold for mark in marks)
     return {
         "threshold": threshold,
         "other_findings": by_scan,
         "others_a_scan": float(np.mean(list(by_scan.values()))),
         "inserted_sensitivity": sensitivity(targets, threshold),
         "inserted": len(targets),
-        "marks_found": found,
+        "marks_found": marks_hit,
         "marks": len(marks),
-        "marks_interval": list(exact_interval(found, len(marks))) if marks else None,
+        "marks_interval": list(exact_interval(marks_hit, len(marks))) if marks else None,
     }
 
 

@@ -24,7 +24,7 @@ from inference.types import Abstention, CtVolume
 from inference.volumes.patches import PatchCentre
 from training.data.marked_series import Index, MarkedSeries
 from training.data.nodules import DataError, NoduleRow
-from training.data.pasting import LungPlaces, Place, insert_nodule
+from training.data.pasting import Attachment, LungPlaces, insert_nodule
 from training.data.series_io import read_scan
 from training.fitting.filter_samples import CropNodule
 
@@ -55,7 +55,7 @@ class Target:
     patient_id: str
     series: str
     diameter_mm: float
-    place: str
+    attachment: str
     probability: float
 
 
@@ -128,11 +128,11 @@ def scan_result(series: MarkedSeries, nodules: list[CropNodule], ensemble: Ensem
     others = scored.probabilities[outside_marks(series, volume, scored.indices)]
     inserted: list[Target] = []
     for copy, placed in _copies(series, volume, lungs, nodules, np.random.default_rng(seed)):
-        found = scored_candidates(copy, _lungs(copy, series), ensemble)
+        rescored = scored_candidates(copy, _lungs(copy, series), ensemble)
         inserted += [
-            Target(row.patient_id, series.patient_id, row.diameter_mm, str(place),
-                   probability_at(found, copy, index, row.diameter_mm))
-            for row, place, index in placed
+            Target(row.patient_id, series.patient_id, row.diameter_mm, str(attachment),
+                   probability_at(rescored, copy, index, row.diameter_mm))
+            for row, attachment, index in placed
         ]  # fmt: skip
     return ScanResult(series.patient_id, others, marks, tuple(inserted))
 
@@ -153,7 +153,7 @@ def outside_marks(series: MarkedSeries, volume: CtVolume, indices: Array) -> NDA
     return outside
 
 
-Placed = tuple[NoduleRow, Place, Index]
+Placed = tuple[NoduleRow, Attachment, Index]
 
 
 def _copies(
@@ -165,25 +165,25 @@ def _copies(
 ) -> Iterator[tuple[CtVolume, list[Placed]]]:
     """Generate copies of a volume with up to ``PER_SCAN`` nodules each, until all that fit are pasted."""
     places = LungPlaces.of(volume, lungs)
-    kinds = list(Place)
+    kinds = list(Attachment)
     offset = int(rng.integers(len(kinds)))
     waiting = [(nodule, kinds[(number + offset) % len(kinds)]) for number, nodule in enumerate(nodules)]
     while waiting:
         copy = CtVolume(volume.volume_hu.copy(), volume.spacing_mm, volume.affine)
         placed: list[Placed] = []
-        remaining: list[tuple[CropNodule, Place]] = []
-        for nodule, place in waiting:
+        remaining: list[tuple[CropNodule, Attachment]] = []
+        for nodule, attachment in waiting:
             index = None
             if len(placed) < PER_SCAN:
                 index = _free_index(
-                    series, volume, [p[2] for p in placed], places.draws(place, nodule.row.diameter_mm / 2, rng)
+                    series, volume, [p[2] for p in placed], places.draws(attachment, nodule.row.diameter_mm / 2, rng)
                 )
             if index is None:
-                remaining.append((nodule, place))
+                remaining.append((nodule, attachment))
                 continue
             patch, weight = nodule.at_slices_of(volume)
             insert_nodule(copy, patch, weight, index)
-            placed.append((nodule.row, place, (float(round(index[0])), index[1], index[2])))
+            placed.append((nodule.row, attachment, (float(round(index[0])), index[1], index[2])))
         if not placed:
             return  # what is left fits nowhere
         yield copy, placed

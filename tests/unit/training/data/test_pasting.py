@@ -13,8 +13,8 @@ from inference.volumes.patches import PATCH_SHAPE, PATCH_SPACING_MM, Patch, cut_
 from training.data.nodules import NoduleCrop, NoduleRow, crop_patch
 from training.data.pasting import (
     FEATHER_MM,
+    Attachment,
     LungPlaces,
-    Place,
     at_slice_distance,
     insert_nodule,
     nodule_weight,
@@ -120,28 +120,28 @@ def chest() -> tuple[CtVolume, LungSegmentation]:
 
 
 @pytest.mark.parametrize("radius_mm", [2.0, 4.0, 8.0])
-@pytest.mark.parametrize("place", list(Place))
-def test_places_touch_what_they_are_named_after(place: Place, radius_mm: float) -> None:
+@pytest.mark.parametrize("attachment", list(Attachment))
+def test_places_touch_what_they_are_named_after(attachment: Attachment, radius_mm: float) -> None:
     volume, lungs = chest()
     places, rng = LungPlaces.of(volume, lungs), np.random.default_rng(0)
-    indices = list(islice(places.draws(place, radius_mm, rng), 20))
+    indices = list(islice(places.draws(attachment, radius_mm, rng), 20))
     assert len(indices) == 20
     for index in indices:
         z, y, x = (2.0 * v for v in index)
         to_wall = min(min(v - 9.0, 69.0 - v) for v in (z, y, x))
         to_vessel = float(np.hypot(max(abs(y - 39.0) - 2.0, 0), max(abs(x - 39.0) - 2.0, 0)))
         slack = 4.0  # a working voxel is 2 mm wide and the point lies anywhere in it
-        assert (to_wall <= radius_mm + slack) == (place is Place.PLEURA) or to_wall <= radius_mm + 2 * slack
-        if place is Place.VESSEL:
+        assert (to_wall <= radius_mm + slack) == (attachment is Attachment.PLEURA) or to_wall <= radius_mm + 2 * slack
+        if attachment is Attachment.VESSEL:
             assert to_vessel <= radius_mm + slack
-        if place is Place.FREE:
+        if attachment is Attachment.FREE:
             assert to_wall >= radius_mm
             assert to_vessel >= radius_mm
 
 
 def test_a_nodule_too_large_for_the_lungs_has_no_place() -> None:
     volume, lungs = chest()
-    assert not list(LungPlaces.of(volume, lungs).draws(Place.FREE, 40.0, np.random.default_rng(0)))
+    assert not list(LungPlaces.of(volume, lungs).draws(Attachment.FREE, 40.0, np.random.default_rng(0)))
 
 
 @pytest.mark.parametrize("index", [(20.0, 25.3, 27.1), (2.0, 25.0, 25.0), (37.0, 38.0, 1.0)])

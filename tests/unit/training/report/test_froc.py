@@ -16,8 +16,8 @@ from training.report.scan_candidates import ScanResult, Scored, Target, outside_
 OTHERS = [np.array([0.9, 0.5, 0.2]), np.array([0.7]), np.array([])]
 
 
-def target(probability: float, *, patient: str = "p", diameter_mm: float = 8.0, place: str = "free") -> Target:
-    return Target(patient, "s", diameter_mm, place, probability)
+def target(probability: float, *, patient: str = "p", diameter_mm: float = 8.0, attachment: str = "free") -> Target:
+    return Target(patient, "s", diameter_mm, attachment, probability)
 
 
 @pytest.mark.parametrize(
@@ -66,12 +66,12 @@ def test_no_nodule_gives_no_figure() -> None:
 
 
 def test_parts_by_size_place_and_density() -> None:
-    targets = [target(0.95, diameter_mm=5.0, place="pleura"), target(0.6, diameter_mm=20.0)]
+    targets = [target(0.95, diameter_mm=5.0, attachment="pleura"), target(0.6, diameter_mm=20.0)]
     parts = part_figures(OTHERS, targets, {("p", 20.0): "solid"})
     assert {name: part["n"] for name, part in parts["size"].items()} == {
         "6 mm and more": 1, "below 6 mm": 1, "6 to 8 mm": 0, "8 to 15 mm": 0, "15 mm and more": 1,
     }  # fmt: skip
-    assert parts["place"]["pleura"]["sensitivity"]["0.125"] == 1.0
+    assert parts["attachment"]["pleura"]["sensitivity"]["0.125"] == 1.0
     assert {name: part["n"] for name, part in parts["density"].items()} == {"not measured": 1, "solid": 1}
 
 
