@@ -21,12 +21,13 @@ from inference.displayed import DisplayedProbability, Question
 from inference.engines.cache import NetworkCache
 from inference.engines.selection import choose_engine
 from inference.gate import FilterThresholds, GateThresholds, read_gate
-from inference.lungs.search_region import segment_lungs
+from inference.lungs.search_region import LungSegmentation, segment_lungs
 from inference.malignancy.ensemble import Ensemble, combine
 from inference.malignancy.estimator import CLASSES, Index, MalignancyEstimator, Nodule
 from inference.malignancy.submodels import Variant, overlaid
 from inference.networks.attention import place_on_slice
 from inference.nodules.candidates import find_candidates
+from inference.nodules.exclusion import exclusion_of
 from inference.nodules.measurement import NoduleMeasure, measure_nodule
 from inference.types import Abstention, Candidate, CtVolume, NoduleFinding, Remark, VolumeAnalysis
 from inference.volumes.blas import one_blas_thread
@@ -47,6 +48,14 @@ class _Confirmed:
 
     candidate: Candidate
     nodule: Nodule
+
+
+@dataclass(frozen=True, slots=True)
+class _Measured:
+    """A confirmed candidate with its measurement, or the reason for none."""
+
+    confirmed: _Confirmed
+    measure: NoduleMeasure | Abstention
 
 
 class NoduleAnalyzer:
@@ -90,7 +99,8 @@ class NoduleAnalyzer:
     ) -> VolumeAnalysis:
         """Return the nodules of a volume by descending malignancy, at most ``gate.max_findings``.
 
-        A candidate that the filter does not confirm is not shown and gets no malignancy. ``overruled`` are codes of
+        A candidate that the filter does not confirm, or that is a vessel or lies outside the lungs
+        (``inference.nodules.exclusion``), is not shown and gets no malignancy. ``overruled`` are codes of
         abstentions that a radiologist overruled; only ``kernel`` can be.
         """
         report_progress = progress or (lambda _fraction, _text: None)
@@ -105,16 +115,18 @@ class NoduleAnalyzer:
         candidates = find_candidates(volume, lungs, limit=self._filter_gate.max_candidates)
         report_progress(0.3, f"sorting {len(candidates)} candidates")
         confirmed, left_out = self._apply_filter(volume, candidates)
-        report_progress(0.7, f"grading {len(confirmed)} nodules")
+        measured = self._measured(volume, lungs, confirmed)
+        report_progress(0.7, f"grading {len(measured)} nodules")
         gate = replace(self.gate, grain=None) if "kernel" in overruled else self.gate
         estimator = MalignancyEstimator(self._nodule, self._nodule_filter.bundle.recipe, gate)
-        findings = self._assess(volume, confirmed, estimator)
+        findings = self._assess(volume, measured, estimator)
         report_progress(1.0, "done")
         measures: dict[str, object] = {
             "duration_s": round(time.monotonic() - started, 2),
             "slice_count": volume.volume_hu.shape[0],
             "candidate_count": len(candidates),
             "confirmed_count": len(confirmed),
+            "excluded_count": len(confirmed) - len(measured),
             "engines": {"nodule": str(self._nodule.engine), "filter": str(self._nodule_filter.engine)},
             "lung_volume_ml": round(lungs.total_ml),
             "lung_extent": str(lungs.extent),
@@ -215,20 +227,31 @@ class NoduleAnalyzer:
         limit = self.gate.max_findings
         return confirmed[:limit], max(0, len(confirmed) - limit)
 
-    def _assess(
-        self, volume: CtVolume, confirmed: list[_Confirmed], estimator: MalignancyEstimator
-    ) -> tuple[NoduleFinding, ...]:
-        """Measure and assess candidates; duplicates of one nodule become one finding."""
-        measured: list[tuple[NoduleMeasure, Nodule]] = []
-        unmeasured: list[NoduleFinding] = []
+    def _measured(self, volume: CtVolume, lungs: LungSegmentation, confirmed: list[_Confirmed]) -> list[_Measured]:
+        """Measure candidates; those that are no nodule by ``inference.nodules.exclusion`` are left out."""
+
+        def measured(item: _Confirmed) -> _Measured | None:
+            measure = measure_nodule(volume, item.candidate.index)
+            if not isinstance(measure, Abstention) and exclusion_of(volume, lungs, measure) is not None:
+                return None
+            return _Measured(item, measure)
+
         with ThreadPoolExecutor(2) as threads:
-            measures = list(threads.map(lambda item: measure_nodule(volume, item.candidate.index), confirmed))
-        for item, measure in zip(confirmed, measures, strict=True):
+            return [item for item in threads.map(measured, confirmed) if item is not None]
+
+    def _assess(
+        self, volume: CtVolume, measured: list[_Measured], estimator: MalignancyEstimator
+    ) -> tuple[NoduleFinding, ...]:
+        """Assess measured candidates; duplicates of one nodule become one finding."""
+        distinct: list[tuple[NoduleMeasure, Nodule]] = []
+        unmeasured: list[NoduleFinding] = []
+        for item in measured:
+            confirmed, measure = item.confirmed, item.measure
             if isinstance(measure, Abstention):
-                unmeasured.append(self._estimator.unassessed(item.candidate.index, item.nodule, measure))
-            elif all(_apart_mm(volume, measure.center_index, m.center_index) > self.gate.merge_mm for m, _ in measured):
-                measured.append((measure, item.nodule))
-        assessed = estimator.findings(volume, measured)
+                unmeasured.append(self._estimator.unassessed(confirmed.candidate.index, confirmed.nodule, measure))
+            elif all(_apart_mm(volume, measure.center_index, m.center_index) > self.gate.merge_mm for m, _ in distinct):
+                distinct.append((measure, confirmed.nodule))
+        assessed = estimator.findings(volume, distinct)
         assessed.sort(key=lambda f: -(f.malignancy_probability if f.malignancy_probability is not None else -1.0))
         return (*assessed, *unmeasured)
 

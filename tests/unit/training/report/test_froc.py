@@ -52,10 +52,10 @@ def test_cpm_is_the_mean_of_the_seven_sensitivities() -> None:
 
 
 def test_the_bootstrap_draws_patients() -> None:
-    alone = [target(0.95 if number % 2 else 0.0, patient=str(number)) for number in range(40)]
+    separate = [target(0.95 if number % 2 else 0.0, patient=str(number)) for number in range(40)]
     together = [target(0.95 if number % 2 else 0.0, patient=str(number % 2)) for number in range(40)]
     narrow, wide = (
-        figures["cpm_interval"] for figures in (froc_figures(OTHERS, alone), froc_figures(OTHERS, together))
+        figures["cpm_interval"] for figures in (froc_figures(OTHERS, separate), froc_figures(OTHERS, together))
     )
     assert wide == [0.0, 1.0]
     assert 0.2 < narrow[0] < 0.5 < narrow[1] < 0.8
