@@ -27,7 +27,7 @@ def task(folds: list[int] | None) -> PatchTask:
     return PatchTask(
         "filter", ("not_nodule", "nodule"), [str(i) for i in range(count)], [patch] * count, labels.astype(np.float32),
         labels, everything, everything, [f"p{i}" for i in range(count)], np.array(["train"] * count),
-        None if folds is None else np.array(folds),
+        np.ones(count, dtype=np.float32), ~everything, None if folds is None else np.array(folds),
     )  # fmt: skip
 
 
@@ -42,17 +42,13 @@ def test_patients_are_not_divided_and_folds_are_even() -> None:
 
 def test_a_task_keeps_its_own_folds() -> None:
     own = [0, 1, 2, -1, 0, 1]
-    assert task(own).fold_numbers(3, seed=5).tolist() == own
+    assert task(own).own_folds(3).tolist() == own
 
 
-@pytest.mark.parametrize("folds", [2, 5])
-def test_another_number_of_folds_than_the_tasks_own_is_refused(folds: int) -> None:
-    with pytest.raises(DataError, match="use --folds 3"):
-        task([0, 1, 2, -1, 0, 1]).fold_numbers(folds, seed=0)
-
-
-def test_a_task_without_folds_divides_by_group() -> None:
-    assert set(task(None).fold_numbers(3, seed=0).tolist()) == {0, 1, 2}
+@pytest.mark.parametrize(("own", "count"), [([0, 1, 2, -1, 0, 1], 2), ([0, 1, 2, -1, 0, 1], 5), (None, 3)])
+def test_another_number_of_folds_than_the_tasks_own_is_refused(own: list[int] | None, count: int) -> None:
+    with pytest.raises(DataError, match=r"use --folds [03]"):
+        task(own).own_folds(count)
 
 
 def test_marks_of_three_readers_and_outlined_lesions_are_nodules() -> None:
