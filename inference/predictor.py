@@ -21,6 +21,7 @@ from inference.displayed import DisplayedProbability, Question
 from inference.engines.cache import NetworkCache
 from inference.engines.selection import choose_engine
 from inference.gate import FilterThresholds, GateThresholds, read_gate
+from inference.lungs.location import lung_location
 from inference.lungs.search_region import LungSegmentation, segment_lungs
 from inference.malignancy.ensemble import Ensemble, combine
 from inference.malignancy.estimator import CLASSES, Index, MalignancyEstimator, Nodule
@@ -119,7 +120,7 @@ class NoduleAnalyzer:
         report_progress(0.7, f"grading {len(measured)} nodules")
         gate = replace(self.gate, grain=None) if "kernel" in overruled else self.gate
         estimator = MalignancyEstimator(self._nodule, self._nodule_filter.bundle.recipe, gate)
-        findings = self._assess(volume, measured, estimator)
+        findings = tuple(_located(finding, lungs) for finding in self._assess(volume, measured, estimator))
         report_progress(1.0, "done")
         measures: dict[str, object] = {
             "duration_s": round(time.monotonic() - started, 2),
@@ -254,6 +255,13 @@ class NoduleAnalyzer:
         assessed = estimator.findings(volume, distinct)
         assessed.sort(key=lambda f: -(f.malignancy_probability if f.malignancy_probability is not None else -1.0))
         return (*assessed, *unmeasured)
+
+
+def _located(finding: NoduleFinding, lungs: LungSegmentation) -> NoduleFinding:
+    """Return a finding with its side and third of the lung, where they are clear."""
+    location = lung_location(lungs, finding.index)
+    attributes = {"location": location.to_json()} if location else {}
+    return replace(finding, attributes={**finding.attributes, **attributes})
 
 
 def _apart_mm(volume: CtVolume, a: Index, b: Index) -> float:

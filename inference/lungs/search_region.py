@@ -58,6 +58,10 @@ class LungSegmentation:
         The same, closed widely: masses with a broad base on the pleura are inside, and so is much of the hilum.
     aerated
         The air-filled lung alone, without airway, vessels and solid nodules.
+    sides
+        ``aerated`` by the patient's side: 1 right, 2 left, 0 elsewhere.
+    superior_is_last
+        Whether the last slice is the one nearest to the head.
     block
         Voxels of the full grid per working voxel, ``(slice, row, column)``.
     spacing_mm
@@ -71,6 +75,8 @@ class LungSegmentation:
     mask: Mask
     mass_mask: Mask
     aerated: Mask
+    sides: NDArray[np.int8]
+    superior_is_last: bool
     block: tuple[int, int, int]
     full_shape: tuple[int, int, int]
     spacing_mm: tuple[float, float, float]
@@ -147,6 +153,8 @@ def segment_lungs(volume: CtVolume) -> LungSegmentation | Abstention:
         mask=mask,
         mass_mask=mask | _closed_coarsely(sides, spacing_mm),
         aerated=lung,
+        sides=sides,
+        superior_is_last=superior_is_last,
         block=block,
         full_shape=(volume.volume_hu.shape[0], volume.volume_hu.shape[1], volume.volume_hu.shape[2]),
         spacing_mm=(spacing_mm[0], spacing_mm[1], spacing_mm[2]),

@@ -161,14 +161,19 @@ OpenPage = Callable[..., Page]
 
 @contextmanager
 def watched(browser: Browser) -> Iterator[OpenPage]:
-    """Open pages; any error in the console or in a script fails at the end, as does anything blocked by the policy."""
+    """Open pages; any error in the console or in a script fails at the end, as does anything blocked by the policy.
+
+    A verdict selects the next unread finding only where ``advances`` is given.
+    """
     contexts: list[BrowserContext] = []
     complaints: list[str] = []
 
-    def make(**options: Any) -> Page:
+    def make(*, advances: bool = False, **options: Any) -> Page:
         options = {"viewport": {"width": 1280, "height": 720}, "locale": "en-GB", **options}
         context = browser.new_context(**options)
         context.set_default_timeout(PATIENCE_MS)
+        if not advances:
+            context.add_init_script("localStorage.setItem('advance', 'no')")
         contexts.append(context)
         page = context.new_page()
         page.on("pageerror", lambda error: complaints.append(str(error)))

@@ -7,11 +7,22 @@ from typing import Any
 
 import numpy as np
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Locator, Page, expect
 
 from tests.browser.conftest import Site
-from tests.browser.test_viewer import LUNG, OWN, box_of, grey_at, middle_of, nodule_on_screen, opened, pane, shows
-from tests.support.serve import SLICES
+from tests.browser.test_viewer import (
+    LUNG,
+    OWN,
+    box_of,
+    grey_at,
+    middle_of,
+    nodule_on_screen,
+    opened,
+    pane,
+    place_of,
+    shows,
+)
+from tests.support.serve import NODULE, SLICES
 from tests.support.service import until
 from tests.support.webapp_doubles import Study
 
@@ -53,6 +64,31 @@ def has_a_lens(page: Page) -> None:
     expect(page.locator("[data-lens]")).to_be_visible()
 
 
+def has_slab(text: str) -> Callable[[Page], None]:
+    return lambda page: expect(page.locator("[data-readout-slab]")).to_have_text(text)
+
+
+def plane(page: Page, name: str) -> Locator:
+    return page.locator(f"[data-plane={name}]")
+
+
+def has_planes_at(row: int, column: int) -> Callable[[Page], None]:
+    def check(page: Page) -> None:
+        expect(plane(page, "coronal")).to_have_attribute("data-at", str(row))
+        expect(plane(page, "sagittal")).to_have_attribute("data-at", str(column))
+
+    return check
+
+
+def has_no_planes(page: Page) -> None:
+    expect(page.locator("[data-plane]")).to_have_count(0)
+    is_pressed("planes", pressed=False)(page)
+
+
+def has_titles(*titles: str) -> Callable[[Page], None]:
+    return lambda page: expect(page.locator("[data-plane-title]")).to_have_text(list(titles))
+
+
 KEYS: list[tuple[str, Callable[[Page], None]]] = [
     ("1", has_window(-600, 1500)),
     ("2", has_window(50, 400)),
@@ -67,6 +103,14 @@ KEYS: list[tuple[str, Callable[[Page], None]]] = [
     ("v", has_a_lens),
     ("v v", is_pressed("magnify", pressed=False)),
     ("h", is_pressed("marks", pressed=False)),
+    ("s", has_slab("MIP 5 mm (1 slice)")),
+    ("s s", has_slab("MIP 8 mm (3 slices)")),
+    ("s s s", has_slab("MIP 10 mm (3 slices)")),
+    ("s s s s", has_slab("")),
+    ("x", has_planes_at(52, 90)),
+    ("x n", has_planes_at(60, 34)),
+    ("x x", has_no_planes),
+    ("x s s", has_titles("Coronal · MIP 8 mm", "Sagittal · MIP 8 mm")),
     ("n", is_in_the_middle),
     ("n n p", is_in_the_middle),
     ("n 0", has_zoom("100 %")),
@@ -81,7 +125,7 @@ def test_keys(viewer: Page, keys: str, shown: Callable[[Page], None]) -> None:
     shown(viewer)
 
 
-@pytest.mark.parametrize("name", ["invert", "cine", "magnify", "marks"])
+@pytest.mark.parametrize("name", ["invert", "cine", "magnify", "marks", "planes"])
 def test_a_button_does_what_its_key_does(viewer: Page, name: str) -> None:
     button = viewer.locator(f"[data-{name}]")
     before = button.get_attribute("aria-pressed")
@@ -158,6 +202,50 @@ def test_a_double_click_shows_a_close_up_and_back(viewer: Page) -> None:
     viewer.keyboard.press("m")
     viewer.mouse.dblclick(x, y)
     has_zoom("100 %")(viewer)  # two marks are no close-up
+
+
+def middle_grey(stage: Locator) -> int:
+    """Grey value in the middle of a plane."""
+    return int(
+        stage.locator("canvas").evaluate(
+            "canvas => canvas.getContext('2d').getImageData(canvas.width / 2, canvas.height / 2, 1, 1).data[0]"
+        )
+    )
+
+
+def test_the_planes_go_through_the_finding_and_are_linked(viewer: Page) -> None:
+    viewer.keyboard.press("x")
+    row, column = round(NODULE.index[1]), round(NODULE.index[2])
+    has_planes_at(row, column)(viewer)
+    for name, letters in (("coronal", ["H", "R", "L", "F"]), ("sagittal", ["H", "A", "P", "F"])):
+        until(lambda name=name: middle_grey(plane(viewer, name)), lambda grey: grey > 200)  # type: ignore[misc]
+        assert plane(viewer, name).locator("[data-plane-orient]").all_inner_texts() == letters
+    viewer.keyboard.press("2")
+    until(lambda: middle_grey(plane(viewer, "coronal")), lambda grey: grey < 200)  # the window is that of the slices
+    viewer.keyboard.press("1")
+    coronal = box_of(plane(viewer, "coronal").locator("canvas"))
+    viewer.mouse.click(coronal["x"] + coronal["width"] / 2, coronal["y"] + coronal["height"] / 2 - 40)
+    until(lambda: int(pane(viewer).get_attribute("data-shown") or 0), lambda index: index < OWN)
+    plane(viewer, "sagittal").hover()
+    viewer.mouse.wheel(0, 120)
+    has_planes_at(row, column + 1)(viewer)
+    viewer.mouse.click(*place_of(viewer, 30.0, 40.0))
+    has_planes_at(30, 40)(viewer)
+    expect(pane(viewer).locator(".line")).to_have_count(2)
+
+
+def test_a_slab_shows_the_nodule_of_a_neighbouring_slice(viewer: Page) -> None:
+    row, column = NODULE.index[1:]
+    viewer.keyboard.press("ArrowUp")
+    viewer.keyboard.press("ArrowUp")
+    shows(viewer, OWN - 2)
+    until(lambda: grey_at(viewer, row, column), lambda grey: grey < 110)
+    viewer.keyboard.press("s")
+    viewer.keyboard.press("s")
+    until(lambda: grey_at(viewer, row, column), lambda grey: grey > 200)
+    viewer.keyboard.press("ArrowUp")
+    shows(viewer, OWN - 3)
+    until(lambda: grey_at(viewer, row, column), lambda grey: grey < 110)
 
 
 def test_marks_have_a_dark_rim(viewer: Page) -> None:

@@ -1,4 +1,4 @@
-// Choices of a reader that the server reads with each request.
+// Choices of a reader: cookies that the server reads with each request, and this browser's storage.
 const YEAR_S = 31_536_000;
 
 function setCookie(name: string, value: string): void {
@@ -13,4 +13,22 @@ export function setReadFirst(isChosen: boolean): void {
 
 export function setLanguage(code: string): void {
   setCookie("lungnode_language", code);
+}
+
+// A choice that concerns this browser alone; without storage it lasts as long as the page.
+export function isChosen(name: string, usual: boolean): boolean {
+  try {
+    const stored = localStorage.getItem(name);
+    return stored === null ? usual : stored === "yes";
+  } catch {
+    return usual;
+  }
+}
+
+export function choose(name: string, isOn: boolean): void {
+  try {
+    localStorage.setItem(name, isOn ? "yes" : "no");
+  } catch {
+    // no storage
+  }
 }

@@ -3,10 +3,13 @@
 import { all, find } from "../shared/dom";
 import { getJson } from "../shared/http";
 import { _ } from "../shared/i18n";
+import { choose, isChosen } from "../shared/preferences";
 import { Cine } from "./cine";
 import { type Tool, useTool } from "./engine";
 import { listenToKeys } from "./keyboard";
+import { stepThrough } from "./order";
 import type { Pane } from "./pane";
+import { SLABS_MM } from "./reslice";
 import type { Viewer } from "./viewer";
 import { isSameWindow, PRESETS, type Window } from "./window_level";
 
@@ -19,6 +22,8 @@ export class Controls {
   private tool: Tool = "window";
   private isInverted = false;
   private isLensOn = false;
+  private slabMm = 0;
+  isAdvancing = isChosen("advance", true); // to the next unread finding after a verdict
   readonly cine = new Cine((isRunning) => this.press("cine", isRunning));
 
   constructor(private readonly viewer: Viewer) {
@@ -33,6 +38,8 @@ export class Controls {
       if (uid) viewer.openSeries(uid).catch((error: Error) => viewer.pane.say(error.message));
     });
     find("marks").addEventListener("click", () => this.toggleMarks());
+    find("planes").addEventListener("click", () => this.togglePlanes());
+    find("slab").addEventListener("click", () => this.nextSlab());
     find("invert").addEventListener("click", () => this.toggleInvert());
     find("cine").addEventListener("click", () => this.cine.toggle(viewer.active));
     find("magnify").addEventListener("click", () => this.toggleLens());
@@ -40,7 +47,7 @@ export class Controls {
     document.addEventListener("fullscreenchange", () => this.press("full-screen", document.fullscreenElement !== null));
     for (const name of ["wheel", "pointerdown"] as const)
       find("panes").addEventListener(name, () => this.cine.stop(), { passive: true });
-    find("reset").addEventListener("click", () => viewer.active.reset());
+    find("reset").addEventListener("click", () => viewer.reset());
     find("previous").addEventListener("click", () => viewer.stepFinding(-1));
     find("next").addEventListener("click", () => viewer.stepFinding(1));
     this.slider.addEventListener("input", () => {
@@ -57,6 +64,12 @@ export class Controls {
     find<HTMLInputElement>("blind-mode").addEventListener("change", (event) =>
       viewer.hideModel((event.target as HTMLInputElement).checked),
     );
+    const advance = document.querySelector<HTMLInputElement>("[data-advance]");
+    if (advance) advance.checked = this.isAdvancing;
+    advance?.addEventListener("change", () => {
+      this.isAdvancing = advance.checked;
+      choose("advance", this.isAdvancing);
+    });
     find("back").addEventListener("click", (event) => {
       event.preventDefault();
       void viewer.goBack();
@@ -80,6 +93,7 @@ export class Controls {
     const window = PRESETS[name] as Window;
     for (const pane of this.viewer.panes) pane.setWindow(window);
     this.showWindow(window);
+    this.viewer.planes.drawSoon();
   }
 
   showWindow(window: Window): void {
@@ -141,12 +155,33 @@ export class Controls {
     this.prepare();
   }
 
+  // The next thickness: none, 5, 8, 10 mm.
+  nextSlab(): void {
+    this.slabMm = stepThrough(SLABS_MM, this.slabMm, 1) ?? 0;
+    this.press("slab", this.slabMm > 0);
+    this.prepare();
+  }
+
+  togglePlanes(): void {
+    this.viewer.togglePlanes();
+  }
+
+  showPlanes(isOpen: boolean): void {
+    this.press("planes", isOpen);
+  }
+
+  get display(): { slabMm: number; isInverted: boolean } {
+    return { slabMm: this.slabMm, isInverted: this.isInverted };
+  }
+
   // Show panes, also one that was opened since, as the toggles say.
   prepare(): void {
     for (const pane of this.viewer.panes) {
       pane.invert(this.isInverted);
       pane.lens.show(this.isLensOn);
+      pane.setSlab(this.slabMm).catch((error: Error) => pane.say(error.message));
     }
+    this.viewer.planes.drawSoon();
   }
 
   toggleFullScreen(): void {

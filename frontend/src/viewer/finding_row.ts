@@ -2,16 +2,25 @@
 import { type Child, element, fromTemplate } from "../shared/dom";
 import { _ } from "../shared/i18n";
 import { millimetres, probabilityBar } from "./display";
-import { VERDICT_WORDS } from "./finding_terms";
+import { SIDES, THIRDS, VERDICT_WORDS } from "./finding_terms";
 import type { Finding } from "./types";
 
 export interface RowState {
   number: number;
   isSelected: boolean;
   isBlind: boolean;
+  image: number | null; // Instance Number of its slice
 }
 
-export function findingRow(finding: Finding, { number, isSelected, isBlind }: RowState, select: () => void) {
+// Side, third and image number in words; the lobe is not known.
+export function placeText({ attributes: { location } }: Pick<Finding, "attributes">, image: number | null): string {
+  const words = location ? [SIDES[location.side], location.third && THIRDS[location.third]] : [];
+  const parts = [words.filter(Boolean).join(", "), image === null ? "" : _("image {number}", { number: image })];
+  return parts.filter(Boolean).join(" · ");
+}
+
+export function findingRow(finding: Finding, state: RowState, crop: HTMLElement, select: () => void) {
+  const { number, isSelected, isBlind, image } = state;
   return element(
     "button",
     {
@@ -22,7 +31,13 @@ export function findingRow(finding: Finding, { number, isSelected, isBlind }: Ro
       onclick: select,
     },
     element("b", { class: "num" }, String(number)),
-    answer(finding, isBlind),
+    crop,
+    element(
+      "span",
+      { class: "finding-main" },
+      answer(finding, isBlind),
+      element("small", { class: "place muted" }, placeText(finding, image)),
+    ),
     element("span", { class: "num" }, isBlind || finding.diameter_mm === null ? "" : millimetres(finding.diameter_mm)),
   );
 }

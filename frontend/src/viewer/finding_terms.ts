@@ -47,5 +47,7 @@ export const TERMS: Record<string, string> = {
   "part-solid": _("part-solid"),
   "ground-glass": _("ground-glass"),
 };
+export const SIDES = { right: _("right"), left: _("left") };
+export const THIRDS = { upper: _("upper third"), middle: _("middle third"), lower: _("lower third") };
 english("the 2D and the 3D networks disagree"); // a doubt of the records (inference/malignancy/submodels.py)
 export const VERDICTS = Object.keys(BUTTONS) as Verdict[];

@@ -4,19 +4,25 @@ import { element } from "../shared/dom";
 import type { Draft, DraftStore } from "../shared/drafts";
 import { deleteJson, postJson } from "../shared/http";
 import { _ } from "../shared/i18n";
-import { Decisions } from "./decisions";
+import { Crops } from "./crops";
+import { type Decision, Decisions } from "./decisions";
 import { draftNote, replacedNote } from "./draft_notes";
 import { factList, mapChoice, notes, similarNodules } from "./finding_facts";
 import { findingRow, findingTags, type RowState, replacedRow } from "./finding_row";
+import { REASONS } from "./finding_terms";
 import type { Explanation } from "./overlay";
 import { nextDecision, ownAssessment, replacedFindings, undoable } from "./own_decisions";
 import { arrange, type Part, Slots } from "./slots";
 import type { Assessment, Finding, Histogram, Verdict } from "./types";
+import { History, numbered } from "./verdict_flow";
 import { commentField, reasonChoices, showComment, undoButton, verdictButtons } from "./verdict_form";
 
 export interface ListCalls {
   select(id: string): void;
   changed(finding: Finding): void;
+  decided(id: string, decision: Decision, isFirst: boolean): void; // recorded; the first verdict of this reader or not
+  undone(finding: Finding, what: "verdict" | "mark"): void;
+  commented(): void; // the keyboard belongs to the images again
   withdrawn(finding: Finding): void;
   failed(error: Error): void;
   explained(explanation: Explanation | null): void;
@@ -27,6 +33,7 @@ export interface ListState {
   findings: Finding[];
   selected: string | null;
   isBlind: boolean; // the model's numbers are hidden, also at points that the reader marked
+  images: ReadonlyMap<string, number | null>; // Instance Numbers of the findings' slices
   explanation: Explanation | null; // which map lies over the image, if any
 }
 
@@ -51,7 +58,10 @@ export interface Reader {
 export class FindingList {
   histogram: Histogram | null = null;
   emptyText: string;
-  private state: ListState = { findings: [], selected: null, isBlind: false, explanation: null };
+  private state: ListState = { findings: [], selected: null, isBlind: false, images: new Map(), explanation: null };
+  readonly crops = new Crops();
+  readonly history = new History();
+  private lastDecided: string | null = null;
   private readonly items = new Map<string, Item>();
   readonly decisions: Decisions;
 
@@ -101,8 +111,9 @@ export class FindingList {
     const [column, item] = [this.root.closest<HTMLElement>(".findings"), this.root.querySelector(".finding.selected")];
     if (!column || !item || column.scrollHeight <= column.clientHeight) return;
     const [around, box] = [column.getBoundingClientRect(), item.getBoundingClientRect()];
+    const bottom = column.querySelector("[data-rail-foot]")?.getBoundingClientRect().top ?? around.bottom;
     if (box.top < around.top) column.scrollTop += box.top - around.top;
-    else if (box.bottom > around.bottom) column.scrollTop += Math.min(box.bottom - around.bottom, box.top - around.top);
+    else if (box.bottom > bottom) column.scrollTop += Math.min(box.bottom - bottom, box.top - around.top);
   }
 
   // The control that has the focus, to be found again where it has to be made anew.
@@ -131,9 +142,10 @@ export class FindingList {
     ];
     item.root.className = `finding ${finding.verdict ?? ""} ${isSelected ? "selected" : ""}`;
     const facts = { ...finding, assessment: null, verdict: null };
+    const row = { number, isSelected, isBlind, image: this.state.images.get(finding.id) ?? null };
     const body: Part = ["body", [], () => element("div", { class: "finding-body" })];
     item.parts.show([
-      ["row", [number, isSelected, isBlind, facts], () => this.row(finding, { number, isSelected, isBlind })],
+      ["row", [row, facts], () => this.row(finding, row)],
       ["tags", [finding, Boolean(draft)], () => findingTags(finding, Boolean(draft))],
       ...(isSelected ? [body] : []),
     ]);
@@ -147,7 +159,7 @@ export class FindingList {
   }
 
   private row(finding: Finding, state: RowState): HTMLElement {
-    return findingRow(finding, state, () => this.calls.select(finding.id));
+    return findingRow(finding, state, this.crops.canvas(finding), () => this.calls.select(finding.id));
   }
 
   private decisionParts(finding: Finding, draft: Draft | null): Part[] {
@@ -168,7 +180,7 @@ export class FindingList {
         draft && [{ ...draft, comment: "" }, own?.verdict, own?.reason],
         () => draft && this.draftNote(finding.id, draft, own),
       ],
-      ["undo", undo, () => undo && undoButton(undo, () => void this.undo())],
+      ["undo", undo, () => undo && undoButton(undo, () => void this.undoSelected())],
     ];
   }
 
@@ -209,7 +221,10 @@ export class FindingList {
   private commentField(id: string): HTMLElement {
     return commentField(
       (text) => this.type(id, text),
-      () => void this.save(id),
+      () => {
+        void this.save(id);
+        this.calls.commented();
+      },
     );
   }
 
@@ -260,26 +275,71 @@ export class FindingList {
 
   // Give a verdict, or a reason for it.
   async decide(verdict: Verdict, reason?: string): Promise<void> {
-    const finding = this.chosen;
-    if (!finding || !this.reader.mayDecide) return;
-    const { decision, typed } = nextDecision(verdict, reason, this.ownOf(finding), this.decisions.draft(finding.id));
-    await this.decisions.send(finding.id, decision, typed);
+    if (this.chosen) await this.decideOn(this.chosen, verdict, reason);
+  }
+
+  // Give a verdict on any finding, or a reason for it.
+  async decideOn(finding: Finding, verdict: Verdict, reason?: string): Promise<void> {
+    if (!this.reader.mayDecide) return;
+    const [{ id }, own, draft] = [finding, this.ownOf(finding), this.decisions.draft(finding.id)];
+    const { decision, typed } = nextDecision(verdict, reason, own, draft);
+    await this.decisions.send(id, decision, typed);
+    if (this.decisions.draft(id)?.error) return;
+    this.history.add(id);
+    this.lastDecided = id;
+    this.calls.decided(id, decision, !own && !draft);
+  }
+
+  // The reason with this number, for the selected finding or, where that has no verdict yet, for the last one.
+  async giveReason(number: number): Promise<void> {
+    const target = [this.chosen, this.find(this.lastDecided)].find((finding) => finding && this.decisionOn(finding));
+    const verdict = target && (this.decisionOn(target)?.verdict as Verdict);
+    const reason = verdict && numbered(REASONS[verdict], number);
+    if (target && reason) await this.decideOn(target, verdict, reason);
+  }
+
+  // Write a comment on the selected finding or, where that has no verdict yet, on the last one.
+  comment(): void {
+    const chosen = this.chosen;
+    if (!(chosen && this.decisionOn(chosen)) && this.lastDecided) this.calls.select(this.lastDecided);
+    this.root.querySelector<HTMLElement>('.finding.selected input[name="comment"]')?.focus();
+  }
+
+  private decisionOn(finding: Finding): Draft | Assessment | null {
+    return this.decisions.draft(finding.id) ?? this.ownOf(finding);
+  }
+
+  private find(id: string | null): Finding | undefined {
+    return this.state.findings.find((finding) => finding.id === id);
+  }
+
+  // Undo the reader's latest verdict or mark, whichever finding is selected; without one, that of the selected one.
+  async undo(): Promise<void> {
+    await this.decisions.settled;
+    const finding = this.history.take(this.state.findings, this.reader.name) ?? this.chosen;
+    if (finding) await this.withdraw(finding);
+  }
+
+  private async undoSelected(): Promise<void> {
+    await this.decisions.settled;
+    if (!this.chosen) return;
+    this.history.remove(this.chosen.id);
+    await this.withdraw(this.chosen);
   }
 
   // Take back the reader's own verdict, or the mark itself where there is none.
-  async undo(): Promise<void> {
-    await this.decisions.settled;
-    const finding = this.chosen;
-    if (!finding || !this.reader.mayDecide) return;
-    const url = `/api/v1/findings/${finding.id}`;
+  private async withdraw(finding: Finding): Promise<void> {
     const what = undoable(finding, this.reader.name);
-    if (what === "verdict")
-      await this.attempt(async () => this.calls.changed((await deleteJson<Finding>(`${url}/assessment`)) as Finding));
-    else if (what === "mark")
-      await this.attempt(async () => {
+    if (!this.reader.mayDecide || !what) return;
+    const url = `/api/v1/findings/${finding.id}`;
+    await this.attempt(async () => {
+      if (what === "verdict") this.calls.changed((await deleteJson<Finding>(`${url}/assessment`)) as Finding);
+      else {
         await deleteJson(url);
         this.calls.withdrawn(finding);
-      });
+      }
+      this.calls.undone(finding, what);
+    });
   }
 
   private async attempt(work: () => Promise<void>): Promise<void> {

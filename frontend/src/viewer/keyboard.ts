@@ -35,7 +35,9 @@ function displaying(viewer: Viewer, controls: Controls): Actions {
   const presets = Object.keys(PRESETS).map((name, index) => [index + 1, () => controls.usePreset(name)] as const);
   return {
     ...Object.fromEntries(presets),
-    0: () => viewer.active.reset(),
+    0: () => viewer.reset(),
+    x: () => controls.togglePlanes(),
+    s: () => controls.nextSlab(),
     i: () => controls.toggleInvert(),
     v: () => controls.toggleLens(),
     f: () => controls.toggleFullScreen(),
@@ -65,9 +67,21 @@ function deciding(viewer: Viewer, controls: Controls): Actions {
     a: () => void viewer.list.decide("accept"),
     r: () => void viewer.list.decide("reject"),
     u: () => void viewer.list.decide("unsure"),
+    t: () => viewer.list.comment(),
     e: () => void viewer.finish(),
     Escape: () => (controls.isWindowing ? void viewer.goBack() : controls.useTool("window")),
   };
+}
+
+// The number of a reason: Shift and a digit. Where a keyboard has digits with Shift only, they choose windows.
+function reasonNumber({ code, key, shiftKey }: KeyboardEvent): number {
+  return shiftKey && !/^\d$/.test(key) ? Number(/^Digit([1-9])$/.exec(code)?.[1] ?? 0) : 0;
+}
+
+// True if a key moves the slider or the choice that has the focus.
+function isOfControl({ target, key }: KeyboardEvent): boolean {
+  const isMoved = target instanceof Element && target.matches('input[type="range"], input[type="radio"], select');
+  return isMoved && /^(Arrow|Page|Home|End)/.test(key);
 }
 
 export function listenToKeys(viewer: Viewer, controls: Controls): void {
@@ -86,10 +100,9 @@ export function listenToKeys(viewer: Viewer, controls: Controls): void {
       return;
     }
     if (event.ctrlKey || event.metaKey || event.altKey) return;
-    const isSlider = (event.target as HTMLElement).matches?.('input[type="range"], input[type="radio"], select');
-    if (isSlider && /^(Arrow|Page|Home|End)/.test(event.key)) return;
-    const action = keys[event.key];
-    if (!action) return;
+    const reason = reasonNumber(event);
+    const action = reason ? () => void viewer.list.giveReason(reason) : keys[event.key];
+    if (!action || isOfControl(event)) return;
     event.preventDefault();
     action();
   });

@@ -3,7 +3,8 @@
 import { find, svg } from "../shared/dom";
 import { _ } from "../shared/i18n";
 import { type Contour, pathOf } from "./contours";
-import { scaleLengthMm } from "./geometry";
+import { crosshairLines } from "./crosshair";
+import { type Pixel, scaleLengthMm } from "./geometry";
 import { type Ellipse, ellipseOf, isHit, type Mark } from "./marks";
 import type { Pane } from "./pane";
 
@@ -24,6 +25,11 @@ export interface Overlaid {
   pending: { row: number; column: number } | null;
   attention: Attention | null;
   contours?: Contour[];
+  crosshair: Crosshair | null;
+}
+
+export interface Crosshair extends Pixel {
+  gapMm: number; // about its middle
 }
 
 export class Overlay {
@@ -36,7 +42,7 @@ export class Overlay {
     this.scale = find<SVGSVGElement>("scale", pane.root);
   }
 
-  draw({ marks, pending, attention, contours = [] }: Overlaid): void {
+  draw({ marks, pending, attention, crosshair, contours = [] }: Overlaid): void {
     if (!this.pane.slice) {
       this.root.replaceChildren();
       this.drawn = "";
@@ -44,6 +50,7 @@ export class Overlay {
     }
     const parts = [
       ...(attention ? [this.attention(attention)] : []),
+      ...(crosshair ? this.crosshair(crosshair) : []),
       ...contours.flatMap((contour) => this.contour(contour)),
       ...marks.flatMap((mark) => this.mark(mark)),
       ...(pending ? [this.circle(pending.row, pending.column, 6, "pending")] : []),
@@ -72,7 +79,15 @@ export class Overlay {
     const toCanvas = (row: number, column: number) => this.pane.toCanvas(row, column);
     const part = (name: string, segments: Contour["outline"]) =>
       svg("path", { d: pathOf(segments, toCanvas), class: `${name} ${classes}`, [`data-${name}`]: finding });
-    return [part("contour", outline), ...(axes.length > 0 ? [part("axes", axes)] : [])];
+    const rim = svg("path", { d: pathOf(outline, toCanvas), class: "contour-rim" }); // readable on white
+    return [rim, part("contour", outline), ...(axes.length > 0 ? [part("axes", axes)] : [])];
+  }
+
+  private crosshair({ row, column, gapMm }: Crosshair): SVGElement[] {
+    const { cx, cy, rx } = this.ellipse(row, column, gapMm);
+    const names = { vertical: "sagittal", horizontal: "coronal" };
+    const view = this.pane.view.getBoundingClientRect();
+    return crosshairLines([cx, cy], rx, view, names).map((line) => svg("path", line));
   }
 
   private circle(row: number, column: number, radiusMm: number, classes: string): SVGEllipseElement {
@@ -114,6 +129,7 @@ export class Overlay {
       { x: 8, y: height + 14, "text-anchor": "middle" },
       mm >= 10 ? `${mm / 10} cm` : `${mm} mm`,
     );
-    this.scale.replaceChildren(svg("path", { d: `M15 .5H5M15 ${height - 0.5}H5M10 .5V${height - 0.5}` }), text);
+    const d = `M15 .5H5M15 ${height - 0.5}H5M10 .5V${height - 0.5}`;
+    this.scale.replaceChildren(svg("path", { d, class: "halo" }), svg("path", { d }), text);
   }
 }

@@ -3,7 +3,6 @@
 import { Enums, type StackViewport, type Types } from "@cornerstonejs/core";
 import { find } from "../shared/dom";
 import { _ } from "../shared/i18n";
-import { boundedZoom, centredOn, middleHolding } from "./camera";
 import type { Position } from "./clicks";
 import {
   bitmapSize,
@@ -20,9 +19,12 @@ import { isInView, isOnImage, type Pixel, type Plane, pixelOfPoint, pointOfPixel
 import { Lens } from "./lens";
 import type { Mark } from "./marks";
 import { type Overlaid, Overlay } from "./overlay";
+import { PaneCamera } from "./pane_camera";
 import { PaneInput } from "./pane_input";
 import { Prefetch } from "./prefetch";
 import { Readouts } from "./readouts";
+import { depthsOf, slabRange } from "./reslice";
+import { dropSlabs, slabImageIds } from "./slab";
 import type { SeriesItem, Slice, Study } from "./types";
 import { isSameWindow, rangeOf, type Window, windowOf } from "./window_level";
 
@@ -32,6 +34,7 @@ export interface PaneCalls {
   loaded(pane: Pane, loaded: number, all: number): void;
   picked(pane: Pane, findingId: string): void;
   marked(pane: Pane, row: number, column: number): void;
+  pointed(pane: Pane, row: number, column: number): void; // a click on no mark
   entered(pane: Pane): void;
 }
 
@@ -46,8 +49,6 @@ export interface Spot {
 
 const NO_SLICE = -1;
 const MARGIN_PX = 8; // between a finding that is in view and the edge
-const CLOSE_UP = 3; // zoom of a double click
-const FITTED = 1.02; // less is the zoom of the image that fits
 const ROUNDING_HU = 1.5; // Cornerstone rounds the window that it was given
 const { Events, ViewportType } = Enums;
 
@@ -57,7 +58,11 @@ export class Pane {
   study: Study | null = null;
   series: Series | null = null;
   tool: Tool = "window";
+  depthsMm: number[] | null = null; // of the slices; null where they are not parallel and axial
+  private slabMm = 0;
+  private shownIds: string[] = []; // of the slices, or of the slabs about them
   isFollowing = false; // it shows what it does because another pane does, which must not follow it in turn
+  readonly camera: PaneCamera;
   readonly lens: Lens;
   private readonly overlay: Overlay;
   private readonly readouts: Readouts;
@@ -66,12 +71,11 @@ export class Pane {
   private isInverted = false;
   private readonly observer = new ResizeObserver(() => this.fit());
   private shownIndex = NO_SLICE;
-  private fitScale = 1; // Cornerstone's zoom at which the image fits: 1, or, drawing without WebGL, pixels for a pixel
   private spot: Spot | null = null; // to be in view once its slice is shown
   private openings = 0;
   private isOpening = false;
   private isOnScreen = false; // only then does Cornerstone know where pixels are
-  private drawn: Overlaid = { marks: [], pending: null, attention: null };
+  private drawn: Overlaid = { marks: [], pending: null, attention: null, crosshair: null };
 
   constructor(
     readonly root: HTMLElement,
@@ -88,6 +92,7 @@ export class Pane {
       defaultOptions: { background: [0, 0, 0] },
     });
     this.viewport = engine.getViewport(id) as StackViewport;
+    this.camera = new PaneCamera(this.viewport);
     this.overlay = new Overlay(this);
     this.lens = new Lens(this);
     joinTools(id);
@@ -102,10 +107,6 @@ export class Pane {
   // True while nothing that was asked for is on its way.
   get isSettled(): boolean {
     return !this.isOpening && this.asked === this.shownIndex;
-  }
-
-  get zoom(): number {
-    return this.viewport.getZoom() / this.fitScale;
   }
 
   get plane(): Plane {
@@ -124,25 +125,58 @@ export class Pane {
     this.isOnScreen = false;
     this.shownIndex = NO_SLICE;
     delete this.root.dataset.shown;
-    this.draw({ marks: [], pending: null, attention: null });
+    this.draw({ marks: [], pending: null, attention: null, crosshair: null });
     [this.study, this.series] = [study, series];
+    this.depthsMm = depthsOf(series.slices, series.imageIds.map(planeOf));
     this.readouts.showStudy(study, item);
     this.say(series.imageIds.length ? "" : _("This series has no slices that can be shown."));
     if (!series.imageIds.length) return;
-    this.isOpening = true; // a new stack brings the window of its images along, which is not the reader's choice
-    try {
-      await this.viewport.setStack(series.imageIds, index);
-    } finally {
-      if (opening === this.openings) this.isOpening = false;
-    }
-    if (opening !== this.openings) return; // another series was opened meanwhile, or the pane closed
+    if (!(await this.setStack(series, index, opening))) return;
     this.applyWindow(item.modality);
-    if (this.isInverted) this.invert(true);
     this.fit({ isForced: true });
     this.prefetch = new Prefetch(series, (loaded, all) => this.calls.loaded(this, loaded, all));
     this.prefetch.from(this.asked);
     if (this.spot) this.bring(this.spot);
     if (series.missing) this.say(_("{count} slices of this series cannot be shown.", { count: series.missing }));
+  }
+
+  // False where another series was opened meanwhile, or the pane closed.
+  private async setStack(series: Series, index: number, opening: number): Promise<boolean> {
+    const isSlab = this.slabMm > 0 && this.depthsMm !== null;
+    this.shownIds = isSlab ? slabImageIds(series, this.depthsMm as number[], this.slabMm) : series.imageIds;
+    this.isOpening = true; // a new stack brings the window of its images along, which is not the reader's choice
+    try {
+      await this.viewport.setStack(this.shownIds, index);
+    } finally {
+      if (opening === this.openings) this.isOpening = false;
+    }
+    if (opening !== this.openings) return false;
+    if (this.isInverted) this.invert(true);
+    return true;
+  }
+
+  // Show the maximum intensity projection of slabs about the slices; 0 for the slices themselves.
+  async setSlab(slabMm: number): Promise<void> {
+    if (slabMm === this.slabMm) return;
+    this.slabMm = slabMm;
+    const { series, slice, index } = this;
+    if (!series || !slice) return;
+    if (!this.depthsMm) {
+      this.say(_("Planes and slabs need parallel axial slices."));
+      return;
+    }
+    const { zoom, middle } = this.camera;
+    if (!(await this.setStack(series, index, ++this.openings))) return;
+    if (slabMm === 0) dropSlabs();
+    if (this.window) this.setWindow(this.window);
+    this.camera.restore(zoom, middle);
+    this.viewport.render();
+    this.showSlab();
+  }
+
+  private showSlab(): void {
+    const [first, last] = this.depthsMm ? slabRange(this.depthsMm, this.index, this.slabMm) : [0, 0];
+    this.readouts.showSlab(this.depthsMm ? this.slabMm : 0, last - first + 1);
   }
 
   // Windows are in HU: images of other modalities keep their own.
@@ -205,40 +239,9 @@ export class Pane {
     this.viewport.render();
   }
 
-  // Zoom about a point of the view, which stays under the cursor; without one, about the middle.
-  zoomTo(zoom: number, about?: Position): void {
-    if (!this.slice) return;
-    const before = about && this.viewport.canvasToWorld([...about]);
-    const middle = this.middle;
-    this.viewport.setZoom(boundedZoom(zoom) * this.fitScale);
-    if (about && before) this.centre(middleHolding(middle, before, this.viewport.canvasToWorld([...about])));
-    this.viewport.render();
-  }
-
-  // Move the image by pixels of the page.
-  panBy([x, y]: Position): void {
-    if (!this.slice) return;
-    const { width, height } = this.view.getBoundingClientRect();
-    this.centre(this.viewport.canvasToWorld([width / 2 - x, height / 2 - y]));
-    this.viewport.render();
-  }
-
-  // A close-up of a point, or, from one, the image that fits.
-  toggleCloseUp(at: Position): void {
-    if (!this.slice || this.tool === "mark" || this.tool === "length") return;
-    if (this.zoom > FITTED) {
-      this.reset();
-      return;
-    }
-    const point = this.viewport.canvasToWorld([...at]);
-    this.viewport.setZoom(CLOSE_UP * this.fitScale);
-    this.centre(point);
-    this.viewport.render();
-  }
-
   reset(): void {
     if (!this.slice) return;
-    this.resetCamera();
+    this.camera.reset();
     this.viewport.render();
   }
 
@@ -251,13 +254,10 @@ export class Pane {
       setBitmapSize(this.viewport, size);
       return;
     }
-    const [zoom, middle] = [this.zoom, this.middle];
+    const { zoom, middle } = this.camera;
     setBitmapSize(this.viewport, size);
-    this.resetCamera();
-    if (!isForced) {
-      this.viewport.setZoom(zoom * this.fitScale);
-      this.centre(middle);
-    }
+    if (isForced) this.camera.reset();
+    else this.camera.restore(zoom, middle);
     this.viewport.render();
   }
 
@@ -313,22 +313,6 @@ export class Pane {
     }
   }
 
-  // The point of the patient in the middle of what is drawn.
-  private get middle(): Types.Point3 {
-    const { width, height } = bitmapSize(this.viewport);
-    return this.viewport.canvasToWorld([width / 2 / devicePixelRatio, height / 2 / devicePixelRatio]);
-  }
-
-  private resetCamera(): void {
-    this.viewport.resetCamera();
-    this.fitScale = this.viewport.getZoom();
-  }
-
-  // Put a point of the patient into the middle of the pane.
-  private centre(point: Types.Point3): void {
-    this.viewport.setCamera(centredOn(point, this.viewport.getCamera() as Required<Types.ICamera>));
-  }
-
   private bringIntoView(): void {
     const { spot } = this;
     this.spot = null;
@@ -336,17 +320,18 @@ export class Pane {
     const [x, y] = this.toCanvas(spot.row, spot.column);
     const [edge] = this.toCanvas(spot.row, spot.column + spot.radiusMm / this.plane.columnPixelSpacing);
     if (!spot.isCentred && isInView([x, y], Math.abs(edge - x) + MARGIN_PX, this.view.getBoundingClientRect())) return;
-    this.centre(this.toWorld(spot.row, spot.column));
+    this.camera.centre(this.toWorld(spot.row, spot.column));
     this.viewport.render();
   }
 
   private onSlice({ imageId, imageIdIndex }: { imageId: string; imageIdIndex: number }): void {
     const { series } = this;
     const slice = series?.slices[imageIdIndex];
-    if (!slice || !series || series.imageIds[imageIdIndex] !== imageId) return;
+    if (!slice || !series || this.shownIds[imageIdIndex] !== imageId) return;
     this.shownIndex = imageIdIndex;
     this.say("");
     this.readouts.showSlice(slice, this.index, series.slices.length);
+    this.showSlab();
     this.prefetch?.from(this.index);
     if (this.spot?.index === imageIdIndex) this.bringIntoView();
     this.calls.shown(this);
@@ -359,7 +344,7 @@ export class Pane {
     canvas.style.width = `${canvas.width / devicePixelRatio}px`;
     canvas.style.height = `${canvas.height / devicePixelRatio}px`;
     this.root.dataset.shown = String(this.index);
-    this.readouts.showZoom(this.zoom);
+    this.readouts.showZoom(this.camera.zoom);
     this.overlay.draw(this.drawn);
   }
 
@@ -382,6 +367,7 @@ export class Pane {
     else if (this.tool !== "length") {
       const hit = this.drawn.marks.find((mark: Mark) => this.overlay.contains(mark, ...at));
       if (hit) this.calls.picked(this, hit.finding.id);
+      else this.calls.pointed(this, pixel.row, pixel.column);
     }
   }
 }

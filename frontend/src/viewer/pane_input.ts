@@ -16,7 +16,7 @@ export class PaneInput {
     const { pane } = this;
     pane.view.addEventListener("wheel", (event) => this.onWheel(event));
     pane.view.addEventListener("contextmenu", (event) => event.preventDefault());
-    pane.view.addEventListener("dblclick", (event) => pane.toggleCloseUp(this.positionOf(event)));
+    pane.view.addEventListener("dblclick", (event) => this.onDoubleClick(event));
     onClick(pane.view, (at) => pane.click(at));
     for (const name of ["touchstart", "touchmove", "touchend", "touchcancel"] as const)
       pane.root.addEventListener(name, (event) => this.onTouch(event), { capture: true, passive: false });
@@ -29,12 +29,18 @@ export class PaneInput {
 
   private onWheel(event: WheelEvent): void {
     event.preventDefault();
+    const { pane } = this;
     if (event.ctrlKey) {
-      this.pane.zoomTo(zoomAfterWheel(this.pane.zoom, event.deltaY), this.positionOf(event));
+      if (pane.slice) pane.camera.zoomTo(zoomAfterWheel(pane.camera.zoom, event.deltaY), this.positionOf(event));
       return;
     }
     const slices = this.wheel.slicesOf(event as WheelEvent & { wheelDeltaY?: number });
-    if (slices) this.pane.step(slices);
+    if (slices) pane.step(slices);
+  }
+
+  private onDoubleClick(event: MouseEvent): void {
+    const { tool, slice, camera } = this.pane;
+    if (slice && tool !== "mark" && tool !== "length") camera.toggleCloseUp(this.positionOf(event));
   }
 
   // One finger scrolls unless another tool was chosen for it; two pinch and pan, whatever the tool.
@@ -55,9 +61,9 @@ export class PaneInput {
     if (points.length === 1) {
       const slices = this.scroller.slicesOf(shift[1], pane.view.clientHeight, pane.series?.slices.length ?? 0);
       if (slices) pane.step(slices);
-    } else if (points.length === 2) {
-      pane.panBy(shift);
-      pane.zoomTo(pane.zoom * scale, about);
+    } else if (points.length === 2 && pane.slice) {
+      pane.camera.panBy(shift);
+      pane.camera.zoomTo(pane.camera.zoom * scale, about);
     }
   }
 }

@@ -25,6 +25,13 @@ export class Readouts {
     this.write("readout-window", `C ${Math.round(center)}  W ${Math.round(width)} HU`);
   }
 
+  // The thickness of a slab and the slices that it holds; nothing for a single slice.
+  showSlab(slabMm: number, sliceCount: number): void {
+    const values = { mm: slabMm, count: sliceCount };
+    const text = sliceCount === 1 ? _("MIP {mm} mm (1 slice)", values) : _("MIP {mm} mm ({count} slices)", values);
+    this.write("readout-slab", slabMm > 0 ? text : "");
+  }
+
   showZoom(zoom: number): void {
     this.write("readout-zoom", `${Math.round(zoom * 100)} %`);
   }

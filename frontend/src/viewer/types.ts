@@ -12,6 +12,7 @@ export interface FindingAttributes {
   volume_mm3?: number;
   opinions?: Partial<Record<"ensemble" | "planar" | "volumetric", { displayed?: { bounds: string } }>>;
   doubts?: string[];
+  location?: { side: "right" | "left"; third: "upper" | "middle" | "lower" | null }; // never a lobe
 }
 
 export interface Finding extends Omit<api.Finding, "attributes"> {

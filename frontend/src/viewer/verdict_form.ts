@@ -25,7 +25,7 @@ export function verdictButtons(chosen: Verdict | undefined, decide: (verdict: Ve
 }
 
 export function reasonChoices(verdict: Verdict, chosen: string, choose: (reason: string) => void): HTMLElement {
-  const choices = REASONS[verdict].map((reason) =>
+  const choices = REASONS[verdict].map((reason, index) =>
     element(
       "label",
       {},
@@ -37,6 +37,7 @@ export function reasonChoices(verdict: Verdict, chosen: string, choose: (reason:
         "data-key": `reason ${reason}`,
         onchange: () => choose(reason),
       }),
+      element("kbd", {}, `⇧${index + 1}`),
       _(reason),
     ),
   );

@@ -11,6 +11,7 @@ import { showCaveats } from "./caveats";
 import { Comparison } from "./comparison";
 import { ContourToggle } from "./contour_toggle";
 import { Controls } from "./controls";
+import type { Decision } from "./decisions";
 import { loadSeries, onFrameError, onPixelRatio } from "./engine";
 import { FindingList } from "./findings";
 import { markRadiusMm } from "./geometry";
@@ -23,11 +24,16 @@ import { stepThrough } from "./order";
 import type { Attention, Explanation } from "./overlay";
 import { Overruling } from "./overruling";
 import { Pane, type PaneCalls } from "./pane";
+import { Planes, type Target } from "./planes";
 import { offerToSave } from "./signed_out";
 import { isHeld, StudyRecord } from "./study_record";
 import { drawTicks } from "./ticks";
 import type { Finding, Study } from "./types";
-import type { Window } from "./window_level";
+import { countUnread, nextUnread } from "./verdict_flow";
+import { VerdictToast } from "./verdict_toast";
+import { PRESETS, type Window } from "./window_level";
+
+const CROSSHAIR_GAP_MM = 2; // between a mark and the crosshair's lines
 
 export class Viewer {
   readonly root = find("viewer");
@@ -37,8 +43,11 @@ export class Viewer {
   readonly reading = new BlindedReading(this.studyUid, this.mayDecide, this.root.dataset.hideModel === "yes");
   readonly pane: Pane;
   readonly comparison: Comparison;
+  readonly planes: Planes;
   readonly list: FindingList;
   readonly leaving: Leaving;
+  private readonly toast: VerdictToast;
+  private readonly images = new Map<string, number | null>(); // Instance Numbers of findings' slices, once known
   readonly controls: Controls;
   readonly overruling: Overruling;
   active: Pane;
@@ -58,10 +67,22 @@ export class Viewer {
         if (pane === this.pane) void this.select(id);
       },
       marked: (pane, row, column) => void this.mark(pane, row, column),
+      pointed: (pane, row, column) => {
+        if (pane === this.pane) this.planes.goTo({ row, column });
+      },
       entered: (pane) => this.enter(pane),
     };
     this.pane = this.active = new Pane(find("pane"), "main", calls);
+    this.planes = new Planes(
+      this.pane,
+      () => ({ ...this.controls.display, window: this.pane.chosenWindow ?? (PRESETS.lung as Window) }),
+      () => {
+        this.controls.showPlanes(this.planes.isOpen);
+        this.draw();
+      },
+    );
     this.comparison = new Comparison(this.pane, calls, () => {
+      if (this.comparison.pane) this.planes.close();
       this.controls.prepare();
       this.draw();
     });
@@ -69,6 +90,9 @@ export class Viewer {
     this.list = new FindingList(find("findings"), reader, new DraftStore(this.studyUid, reader.name, tabStorage()), {
       select: (id) => void this.select(id === this.selected ? null : id),
       changed: (finding) => this.replace(finding),
+      decided: (id, decision, isFirst) => this.onDecided(id, decision, isFirst),
+      undone: (finding, what) => this.onUndone(finding, what),
+      commented: () => this.pane.view.focus({ preventScroll: true }),
       withdrawn: (finding) => this.remove(finding),
       failed: (error) => this.onFailure(error),
       explained: (explanation) => {
@@ -76,6 +100,13 @@ export class Viewer {
         this.draw();
       },
       typed: () => this.controls.staySignedIn(),
+    });
+    this.toast = new VerdictToast({
+      undo: () => void this.list.undo(),
+      reason: ({ id, verdict }, reason) => {
+        const finding = this.record.findings.find((candidate) => candidate.id === id);
+        if (finding) void this.list.decideOn(finding, verdict, reason);
+      },
     });
     this.leaving = new Leaving(this.list);
     onSignedOut(() => {
@@ -127,8 +158,10 @@ export class Viewer {
 
   draw(): void {
     const findings = this.shownFindings();
+    this.learnImages(findings);
     this.list.render({
       findings,
+      images: this.images,
       selected: this.selected,
       isBlind: this.reading.isHidden,
       explanation: this.explanation,
@@ -136,13 +169,29 @@ export class Viewer {
     find("finding-count").textContent = this.reading.isHidden ? _("hidden") : String(findings.length);
     find("blind").hidden = !this.reading.isHidden;
     const contours = this.contours.on(this.areMarksShown ? this.pane.slice : null, findings, this.selected);
-    this.pane.draw({ marks: this.marksOf(this.pane, findings), attention: this.attentionHere(), contours });
+    this.pane.draw({
+      marks: this.marksOf(this.pane, findings),
+      attention: this.attentionHere(),
+      contours,
+      crosshair: this.planes.crosshair,
+    });
     const other = this.comparison.pane;
     if (other?.study) other.draw({ marks: this.reading.isHidden ? [] : this.marksOf(other, other.study.findings) });
     drawTicks(
       findings.map((finding) => this.sliceOf(this.pane, finding)),
       this.pane.series?.slices.length ?? 0,
     );
+  }
+
+  // What the pane's series says about the slices of findings: image numbers and crops.
+  private learnImages(findings: Finding[]): void {
+    const { series, slice } = this.pane;
+    if (!series || !slice) return;
+    for (const finding of findings) {
+      const own = series.slices[sliceIndex(series, finding)];
+      if (own) this.images.set(finding.id, own.instance_number);
+    }
+    void this.list.crops.draw(series, findings);
   }
 
   private marksOf(pane: Pane, findings: Finding[]): Mark[] {
@@ -170,6 +219,7 @@ export class Viewer {
       this.reading.begin();
       performance.mark("viewer:first-slice");
     }
+    if (pane === this.pane) this.planes.follow();
     this.comparison.follow(pane);
     this.draw();
   }
@@ -178,12 +228,32 @@ export class Viewer {
     this.controls.showWindow(window);
     const other = pane === this.pane ? this.comparison.pane : this.pane;
     if (other && pane === this.active) other.setWindow(window);
+    this.planes.drawSoon();
   }
 
   private onLoaded(pane: Pane, loaded: number, all: number): void {
     if (pane !== this.pane) return;
     this.controls.showLoaded(loaded, all);
+    this.planes.drawSoon();
     if (loaded === all) performance.mark("viewer:all-slices");
+  }
+
+  // Open the planes through the selected finding, or close them; they take the room of a compared study.
+  togglePlanes(): void {
+    if (this.planes.isOpen) {
+      this.planes.close();
+      return;
+    }
+    if (this.comparison.pane) this.comparison.close();
+    const finding = this.shownFindings().find(({ id }) => id === this.selected);
+    const index = finding ? this.sliceOf(this.pane, finding) : -1;
+    this.planes.open(finding && index >= 0 ? targetOf(finding, index) : null);
+    if (index >= 0) this.pane.go(index);
+  }
+
+  reset(): void {
+    this.active.reset();
+    this.planes.reset();
   }
 
   private enter(pane: Pane): void {
@@ -208,6 +278,7 @@ export class Viewer {
         frame_number: slice.frame_number,
       });
       this.record.add(finding);
+      this.list.history.add(finding.id);
       await this.select(finding.id);
       this.controls.useTool("window");
     } catch (error) {
@@ -244,6 +315,8 @@ export class Viewer {
   private bring(finding: Finding, isCentred: boolean): void {
     const [{ row, column }, radiusMm] = [finding, markRadiusMm(finding, 0) ?? 0];
     this.pane.bring({ index: this.sliceOf(this.pane, finding), row, column, radiusMm, isCentred });
+    this.planes.goTo(targetOf(finding, this.sliceOf(this.pane, finding)));
+    if (isCentred) this.planes.centre();
   }
 
   // Go to the next or previous finding and centre it.
@@ -254,6 +327,26 @@ export class Viewer {
       by,
     );
     if (id) void this.select(id, { isCentred: true });
+  }
+
+  /* verdicts */
+
+  private onDecided(id: string, { verdict, reason }: Decision, isFirst: boolean): void {
+    const findings = this.shownFindings();
+    const reader = this.root.dataset.reader ?? "";
+    const number = findings.findIndex((finding) => finding.id === id) + 1;
+    this.toast.said({ id, number, verdict, reason }, countUnread(findings, reader));
+    const isWriting = this.list.decisions.draft(id) !== null;
+    if (!isFirst || this.selected !== id || isWriting || !this.controls.isAdvancing) return;
+    const next = nextUnread(findings, id, reader);
+    if (next) void this.select(next, { isCentred: true });
+  }
+
+  private onUndone(finding: Finding, what: "verdict" | "mark"): void {
+    const findings = this.shownFindings();
+    const number = what === "mark" ? 0 : findings.findIndex(({ id }) => id === finding.id) + 1;
+    this.toast.undone(number, countUnread(findings, this.root.dataset.reader ?? ""));
+    if (what === "verdict" && this.selected !== finding.id) void this.select(finding.id);
   }
 
   private replace(finding: Finding): void {
@@ -340,4 +433,9 @@ export class Viewer {
     this.pane.say(done);
     await this.refresh().catch((error: Error) => this.pane.say(error.message));
   }
+}
+
+// The crosshair of a finding, which leaves its mark free.
+function targetOf(finding: Finding, slice: number): Target {
+  return { row: finding.row, column: finding.column, slice, gapMm: (markRadiusMm(finding, 0) ?? 0) + CROSSHAIR_GAP_MM };
 }
