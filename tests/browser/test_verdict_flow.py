@@ -64,8 +64,8 @@ def test_the_list_shows_crop_side_third_and_image_number(viewer: Page) -> None:
     )
     assert bright[0] > 200  # the nodule is in the middle
     places = viewer.locator(".place").all_inner_texts()
-    assert [place.partition(" · ")[0] for place in places[:2]] == ["left, middle third", "right"]
-    assert all(place.partition("image ")[2].isdigit() for place in places)
+    assert [text.partition(" · ")[0] for text in places[:2]] == ["left, middle third", "right"]
+    assert all(text.partition("image ")[2].isdigit() for text in places)
 
 
 def test_a_study_is_read_by_keys_alone(site: Site, study: Study, viewer: Page) -> None:

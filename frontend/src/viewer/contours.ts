@@ -28,7 +28,7 @@ function voxelsOf({ runs, slices, rows, columns }: Mask, index: number): boolean
   return voxels;
 }
 
-// Edges of pixels that part the inside of a mask from its outside, in pixel coordinates; the centre of the first is 0, 0.
+// Edges of pixels that part the inside of a mask from its outside, in pixels; the centre of the first is 0, 0.
 export function outlineOf(mask: Mask, index: number): Segment[] {
   const voxels = voxelsOf(mask, index);
   if (!voxels) return [];

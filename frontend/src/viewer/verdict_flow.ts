@@ -18,7 +18,7 @@ export function numbered(choices: string[], number: number): string | null {
   return choices[number - 1] ?? null;
 }
 
-// What the reader did to which finding, last one last; only what the server has recorded.
+// Findings with a verdict or mark of the reader that the server has recorded, the latest last.
 export class History {
   private readonly entries: string[] = [];
 

@@ -37,8 +37,8 @@ export function reasonChoices(verdict: Verdict, chosen: string, choose: (reason:
         "data-key": `reason ${reason}`,
         onchange: () => choose(reason),
       }),
-      element("kbd", {}, `⇧${index + 1}`),
-      _(reason),
+      element("kbd", { "aria-hidden": "true" }, `⇧${index + 1}`),
+      element("span", {}, _(reason)),
     ),
   );
   return element(

@@ -25,12 +25,12 @@ export class VerdictToast {
     find("verdict-undo", this.root).addEventListener("click", () => calls.undo());
   }
 
-  // Say a verdict; `unread` findings are left.
-  said(said: Said, unread: number): void {
+  // Say a verdict; `unread` findings are left. Reasons are offered where the list does not show them.
+  said(said: Said, unread: number, hasReasons: boolean): void {
     const { number, verdict, reason } = said;
     const word = reason ? `${VERDICT_WORDS[verdict]}: ${_(reason)}` : VERDICT_WORDS[verdict];
     this.show(_("Finding {number}: {verdict}.", { number, verdict: word }), unread);
-    this.reasons.replaceChildren(...(reason ? [] : this.choices(said)));
+    this.reasons.replaceChildren(...(hasReasons && !reason ? this.choices(said) : []));
   }
 
   undone(number: number, unread: number): void {
@@ -53,7 +53,7 @@ export class VerdictToast {
       element(
         "button",
         { type: "button", class: "button small", onclick: () => this.calls.reason(said, reason) },
-        element("kbd", {}, `⇧${index + 1}`),
+        element("kbd", { "aria-hidden": "true" }, `⇧${index + 1}`),
         _(reason),
       ),
     );

@@ -183,7 +183,7 @@ export class Viewer {
     );
   }
 
-  // What the pane's series says about the slices of findings: image numbers and crops.
+  // Learn image numbers and crops of findings from the pane's series.
   private learnImages(findings: Finding[]): void {
     const { series, slice } = this.pane;
     if (!series || !slice) return;
@@ -335,10 +335,10 @@ export class Viewer {
     const findings = this.shownFindings();
     const reader = this.root.dataset.reader ?? "";
     const number = findings.findIndex((finding) => finding.id === id) + 1;
-    this.toast.said({ id, number, verdict, reason }, countUnread(findings, reader));
     const isWriting = this.list.decisions.draft(id) !== null;
-    if (!isFirst || this.selected !== id || isWriting || !this.controls.isAdvancing) return;
-    const next = nextUnread(findings, id, reader);
+    const isAdvancing = this.controls.isAdvancing && isFirst && this.selected === id && !isWriting;
+    const next = isAdvancing ? nextUnread(findings, id, reader) : null;
+    this.toast.said({ id, number, verdict, reason }, countUnread(findings, reader), (next ?? this.selected) !== id);
     if (next) void this.select(next, { isCentred: true });
   }
 
