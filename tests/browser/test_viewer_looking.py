@@ -293,3 +293,9 @@ def test_full_screen_and_back(site: Site, study: Study, open_page: Callable[...,
     is_in_the_middle(page)
     page.keyboard.press("f")
     is_pressed("full-screen", pressed=False)(page)
+
+
+def test_series_have_thumbnails_of_their_middle_slices(viewer: Page) -> None:
+    thumbnail = viewer.locator("[data-series] .thumb")
+    expect(thumbnail).to_have_count(1)
+    until(lambda: thumbnail.evaluate("image => image.naturalWidth"), lambda width: width == 96)

@@ -27,6 +27,7 @@ import { Pane, type PaneCalls } from "./pane";
 import { Planes, type Target } from "./planes";
 import { offerToSave } from "./signed_out";
 import { isHeld, StudyRecord } from "./study_record";
+import { Thumbnails } from "./thumbnails";
 import { drawTicks } from "./ticks";
 import type { Finding, Study } from "./types";
 import { countUnread, nextUnread } from "./verdict_flow";
@@ -56,6 +57,7 @@ export class Viewer {
   areMarksShown = true;
   explanation: Explanation | null = null;
   private readonly contours = new ContourToggle(this.api, () => this.draw());
+  private readonly thumbnails = new Thumbnails(this.studyUid);
   private opening: string | null = null;
 
   constructor() {
@@ -235,7 +237,14 @@ export class Viewer {
     if (pane !== this.pane) return;
     this.controls.showLoaded(loaded, all);
     this.planes.drawSoon();
-    if (loaded === all) performance.mark("viewer:all-slices");
+    if (loaded !== all) return;
+    performance.mark("viewer:all-slices");
+    this.showThumbnails();
+  }
+
+  private showThumbnails(): void {
+    const { study } = this.record;
+    if (study) void this.thumbnails.show(study);
   }
 
   // Open the planes through the selected finding, or close them; they take the room of a compared study.
@@ -409,6 +418,7 @@ export class Viewer {
   // There is a new answer: take over what only the server writes, and leave what the reader has done as it is.
   private async refreshPage(): Promise<void> {
     this.list.emptyText = (await refreshLiveParts()) ?? this.list.emptyText;
+    this.showThumbnails();
     const uid = this.pane.series?.uid ?? this.record.largestSeries;
     if (uid && !this.pane.series) await this.openSeries(uid);
     else if (uid) this.controls.showSeries(uid);
