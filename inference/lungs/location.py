@@ -11,7 +11,7 @@ from enum import StrEnum
 import numpy as np
 from numpy.typing import NDArray
 
-from inference.lungs.search_region import LungExtent, LungSegmentation
+from inference.lungs.search_region import LungExtent, LungSegmentation, Mask
 
 REACH_MM = 20.0
 """A centre farther than this from aerated lung has no side: it is not clear which lung it belongs to."""
@@ -52,32 +52,35 @@ LABELS = {1: Side.RIGHT, 2: Side.LEFT}
 
 def lung_location(lungs: LungSegmentation, index: tuple[float, float, float]) -> LungLocation | None:
     """Return the location of a full-resolution ``(slice, row, column)`` index, or None where the side is not clear."""
+    if lungs.sides is None:
+        return None
     working = lungs.working_index(np.array([index]))[0]
-    distances_mm = {side: _distance_mm(lungs, label, working) for label, side in LABELS.items()}
+    spacing_mm = np.array(lungs.spacing_mm)
+    distances_mm = {side: _distance_mm(lungs.sides == label, working, spacing_mm) for label, side in LABELS.items()}
     side = min(distances_mm, key=lambda name: distances_mm[name])
     near, far = sorted(distances_mm.values())
     if near > REACH_MM or far - near < AMBIGUOUS_MM:
         return None
-    return LungLocation(side, _third(lungs, side, float(working[0])))
+    if lungs.extent is not LungExtent.COMPLETE:
+        return LungLocation(side, None)
+    label = next(number for number, name in LABELS.items() if name is side)
+    return LungLocation(side, _third(lungs.sides == label, float(working[0]), lungs.superior_is_last))
 
 
-def _distance_mm(lungs: LungSegmentation, label: int, working: NDArray[np.float64]) -> float:
-    """Distance of a working index to the nearest voxel of one lung; infinite where the volume shows none of it."""
-    reach = [int(np.ceil(REACH_MM / spacing)) + 1 for spacing in lungs.spacing_mm]
+def _distance_mm(lung: Mask, working: NDArray[np.float64], spacing_mm: NDArray[np.float64]) -> float:
+    """Distance of a working index to the nearest voxel of one lung; infinite where none is within reach."""
+    reach = np.ceil(REACH_MM / spacing_mm).astype(int) + 1
     low = np.clip(np.floor(working).astype(int) - reach, 0, None)
-    high = np.floor(working).astype(int) + np.array(reach) + 1
-    box = tuple(slice(int(a), int(b)) for a, b in zip(low, np.maximum(high, 0), strict=True))
-    voxels = np.argwhere(lungs.sides[box] == label)
+    high = np.clip(np.floor(working).astype(int) + reach + 1, 0, None)
+    voxels = np.argwhere(lung[tuple(slice(int(a), int(b)) for a, b in zip(low, high, strict=True))])
     if len(voxels) == 0:
         return float("inf")
-    return float(np.linalg.norm((voxels + low - working) * lungs.spacing_mm, axis=1).min())
+    return float(np.linalg.norm((voxels + low - working) * spacing_mm, axis=1).min())
 
 
-def _third(lungs: LungSegmentation, side: Side, working_slice: float) -> Third | None:
-    if lungs.extent is not LungExtent.COMPLETE:
-        return None
-    label = next(number for number, name in LABELS.items() if name is side)
-    shown = np.flatnonzero((lungs.sides == label).any(axis=(1, 2)))
+def _third(lung: Mask, working_slice: float, superior_is_last: bool) -> Third:
+    """Return the third of the height of one lung that a slice lies in; beyond its ends, the nearest."""
+    shown = np.flatnonzero(lung.any(axis=(1, 2)))
     share = (working_slice - shown[0] + 0.5) / (shown[-1] - shown[0] + 1)
-    from_apex = 1.0 - share if lungs.superior_is_last else share
+    from_apex = 1.0 - share if superior_is_last else share
     return tuple(Third)[min(2, max(0, int(from_apex * 3)))]

@@ -58,10 +58,6 @@ class LungSegmentation:
         The same, closed widely: masses with a broad base on the pleura are inside, and so is much of the hilum.
     aerated
         The air-filled lung alone, without airway, vessels and solid nodules.
-    sides
-        ``aerated`` by the patient's side: 1 right, 2 left, 0 elsewhere.
-    superior_is_last
-        Whether the last slice is the one nearest to the head.
     block
         Voxels of the full grid per working voxel, ``(slice, row, column)``.
     spacing_mm
@@ -70,13 +66,15 @@ class LungSegmentation:
         Volume of ``aerated``; right and left as the patient's.
     extent
         Whether both lungs are seen from end to end; ``remarks`` say what is missing.
+    sides
+        ``aerated`` by the patient's side: 1 right, 2 left, 0 elsewhere; None where the lungs were not parted.
+    superior_is_last
+        Whether the last slice is the one nearest to the head.
     """
 
     mask: Mask
     mass_mask: Mask
     aerated: Mask
-    sides: NDArray[np.int8]
-    superior_is_last: bool
     block: tuple[int, int, int]
     full_shape: tuple[int, int, int]
     spacing_mm: tuple[float, float, float]
@@ -85,6 +83,8 @@ class LungSegmentation:
     total_ml: float
     extent: LungExtent
     remarks: tuple[Remark, ...] = ()
+    sides: NDArray[np.int8] | None = None
+    superior_is_last: bool = True
 
     def working_index(self, indices: NDArray[np.float64]) -> NDArray[np.float64]:
         """Map full-resolution ``(n, 3)`` slice-row-column indices to fractional working ones."""
