@@ -22,6 +22,7 @@ from pydicom.uid import (
     ParametricMapStorage,
     RLELossless,
     SecondaryCaptureImageStorage,
+    SegmentationStorage,
 )
 
 from dicom_node.encoding.elements import Encoding
@@ -39,6 +40,7 @@ RESULT_CLASSES: dict[str, str] = {
     GrayscaleSoftcopyPresentationStateStorage: "Grayscale Softcopy Presentation State Storage",
     KeyObjectSelectionDocumentStorage: "Key Object Selection Document Storage",
     ParametricMapStorage: "Parametric Map Storage",
+    SegmentationStorage: "Segmentation Storage",
 }
 """SOP classes of results; only our own are accepted from peers, and answered as stored already."""
 

@@ -29,6 +29,7 @@ from dicom_node.results.parametric_map import build_pm
 from dicom_node.results.presentation_state import build_pr, presentation_states
 from dicom_node.results.rejection_note import build_ko
 from dicom_node.results.secondary_capture import build_pages
+from dicom_node.results.segmentation import build_seg
 from dicom_node.results.source import read_identity
 from dicom_node.results.structured_report import build_sr
 from dicom_node.sandbox.child import limit_process, take_over_stdout
@@ -105,6 +106,7 @@ def _plans(job: ReportJob, limits: DecodeLimits | None) -> dict[str, _Plan]:
         "sc": lambda job, results: build_pages(job, read_identity(job), results, limits),
         "pr": lambda job, results: [build_pr(job, result) for result in results],
         "pm": lambda job, results: [build_pm(job, results[0])],
+        "seg": lambda job, results: [build_seg(job, results[0])],
     }
     return {kind: _Plan(objects, builders[kind]) for kind, objects in results.items()}
 

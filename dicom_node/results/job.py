@@ -15,6 +15,7 @@ from pydicom.uid import (
     KeyObjectSelectionDocumentStorage,
     ParametricMapStorage,
     SecondaryCaptureImageStorage,
+    SegmentationStorage,
 )
 
 from db.domain.analyses import AnalysisRecord
@@ -23,7 +24,7 @@ from db.domain.findings import FindingRecord
 from dicom_node.encoding.uids import derived_uid
 from dicom_node.storage.files import RESULTS
 
-RECIPE = "results-5"
+RECIPE = "results-6"
 """Part of every derived UID: changes with what the objects say, so that a new layout never reuses an old UID."""
 SERIES_DESCRIPTION = "lungnode second reader, not a diagnosis"
 MANUFACTURER = "lungnode"
@@ -47,10 +48,11 @@ KINDS = {
     "verified": ResultKind("verified report", Comprehensive3DSRStorage, "SR", 9804),
     "ko": ResultKind("rejection note", KeyObjectSelectionDocumentStorage, "KO", 9805),
     "pm": ResultKind("attention map", ParametricMapStorage, "OT", 9806),
+    "seg": ResultKind("segmentation", SegmentationStorage, "SEG", 9807),
 }
-"""By name: structured report, summary page, outlines on the slices, report that a reader verified, withdrawal, and a
-map of the network's attention."""
-CHOSEN_KINDS = ("sr", "sc", "pr")
+"""By name: structured report, summary page, outlines on the slices, report that a reader verified, withdrawal, a map of
+the network's attention, and the measured voxels of findings."""
+CHOSEN_KINDS = ("sr", "sc", "pr", "seg")
 """Default kinds of result objects; the report is always made."""
 
 
@@ -167,7 +169,13 @@ def expected_objects(job: ReportJob) -> list[ResultObject]:
 
 def _counts(job: ReportJob) -> dict[str, int]:
     """Return how many objects of each kind are made of an answer."""
-    counts = {"sr": 1, "sc": page_count(job), "pr": int(bool(job.findings)), "pm": int(_has_attention(job))}
+    counts = {
+        "sr": 1,
+        "sc": page_count(job),
+        "pr": int(bool(job.findings)),
+        "pm": int(_has_attention(job)),
+        "seg": int(bool(segment_numbers(job))),
+    }
     return {kind: count for kind, count in counts.items() if kind in ("sr", *job.kinds)}
 
 
@@ -178,6 +186,32 @@ def _has_attention(job: ReportJob) -> bool:
         "attention" in record.finding.attributes and record.finding.sop_instance_uid in slices
         for record in job.findings
     )
+
+
+def segment_numbers(job: ReportJob) -> dict[int, int]:
+    """Return the segment of each measured finding, by the finding's number in the report; both count from 1.
+
+    Empty where no segmentation is made. Of multi-frame images, masks on frames of one image alone become segments.
+    """
+    if job.purpose is not Purpose.REPORT or "seg" not in job.kinds:
+        return {}
+    classes = {source.sop_instance_uid: source.sop_class_uid for source in job.sources}
+    measured: list[int] = []
+    images: set[str] = set()
+    for number, record in enumerate(job.findings, start=1):
+        mask = record.finding.mask
+        own = {one.sop_instance_uid for one in mask.slices} if mask is not None else set()
+        if own and own <= classes.keys():
+            measured.append(number)
+            images |= own
+    if len(images) > 1 and any(classes[uid] != CTImageStorage for uid in images):
+        return {}
+    return {number: segment for segment, number in enumerate(measured, start=1)}
+
+
+def tracking_identifier(job: ReportJob, number: int) -> tuple[str, str]:
+    """Return the tracking UID and the tracking identifier of a finding by its number in the report."""
+    return job.uid("finding", str(number)), f"Finding {number}"
 
 
 def result_object(job: ReportJob, kind: str, number: int = 1) -> ResultObject:

@@ -14,9 +14,11 @@ from sqlalchemy.orm import Session
 
 from db.accounts.provider_accounts import display_names
 from db.analyses import analyses, findings
+from db.analyses.masks import with_masks
 from db.database import Database
 from db.domain.analyses import AnalysisRecord, AnalysisStatus
 from db.domain.deliveries import DeliveryRecord
+from db.domain.errors import DamagedRecordError
 from db.domain.exchange import ResultObject, RetractionCode, RetractionRecord
 from db.domain.findings import FindingOrigin, FindingRecord
 from db.monitoring import faults
@@ -210,6 +212,7 @@ class ResultMaker:
     def _make(
         self, analysis: AnalysisRecord, records: Sequence[FindingRecord], **purpose: Any
     ) -> tuple[DeliveryRecord, ...]:
+        records = self._with_masks(analysis.id, records, purpose.get("purpose", Purpose.REPORT))
         with self._database.read() as session:
             instances = analyses.analysis_instances(session, analysis.id)
             reader_names = display_names(session, _readers(records, purpose.get("retraction")))
@@ -247,6 +250,19 @@ class ResultMaker:
             raise failure
         _log.info("results:made", extra={"analysis_id": analysis.id, "object_count": len(objects)})
         return requested
+
+    def _with_masks(
+        self, analysis_id: str, records: Sequence[FindingRecord], purpose: Purpose
+    ) -> Sequence[FindingRecord]:
+        """Return findings with their masks; where one is damaged, that is put on record, and nothing is made."""
+        try:
+            with self._database.read() as session:
+                return with_masks(session, records)
+        except DamagedRecordError as error:
+            reason = str(error)
+        with self._database.begin() as session:
+            result_failures.record_failure(session, analysis_id, purpose, reason)
+        raise ResultsError(reason)
 
     def _fetch_intact(self, job: ReportJob) -> None:
         """Bring what was made before, perhaps elsewhere, here, as those bytes count; delete what is damaged of it."""

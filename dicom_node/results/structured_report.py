@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any, TypeAlias
 
 import highdicom as hd
 import numpy as np
@@ -15,17 +16,18 @@ from highdicom.sr import (
     DeviceObserverIdentifyingAttributes,
     FindingSite,
     ImageRegion,
-    Measurement,
     MeasurementReport,
     MeasurementsAndQualitativeEvaluations,
     ObservationContext,
     ObserverContext,
     PlanarROIMeasurementsAndQualitativeEvaluations,
     QualitativeEvaluation,
+    ReferencedSegment,
     RelationshipTypeValues,
-    SourceImageForRegion,
+    SourceSeriesForSegmentation,
     TextContentItem,
     TrackingIdentifier,
+    VolumetricROIMeasurementsAndQualitativeEvaluations,
 )
 from pydicom.dataset import Dataset
 from pydicom.sr.codedict import codes
@@ -37,12 +39,19 @@ from db.domain.reasons import Reason
 from dicom_node.encoding.uids import derived_uid
 from dicom_node.results.displayed import bound_measurements, displayed_comments, limit_evaluations
 from dicom_node.results.identity import SourceHeader, bear_identity, unrepresented
-from dicom_node.results.job import MANUFACTURER, Purpose, ReportJob
+from dicom_node.results.job import (
+    MANUFACTURER,
+    Purpose,
+    ReportJob,
+    result_object,
+    segment_numbers,
+    tracking_identifier,
+)
+from dicom_node.results.sizes import axis_measurements, size_comments, size_measurements, source_image
 from dicom_node.results.source import (
     content_moment,
     evidence,
     header,
-    is_multi_frame,
     library_images,
     plain,
     slice_header,
@@ -57,6 +66,10 @@ NOT_ANALYSED = CodedConcept("111245", "DCM", "No algorithms succeeded; without f
 REASON = CodedConcept("reason", SCHEME, "Reason why there is no answer")
 LIMITATION = CodedConcept("caveat", SCHEME, "Limitation of this analysis")
 CT_CHEST = CodedConcept("24627-2", "LN", "CT Chest")
+FindingGroup: TypeAlias = (
+    PlanarROIMeasurementsAndQualitativeEvaluations | VolumetricROIMeasurementsAndQualitativeEvaluations
+)
+"""TID 1410 around a point or a circle, or TID 1411 with a segment."""
 DISCLAIMER = "Second reader for lung nodules. Not a diagnosis; every finding is to be judged by a radiologist."
 
 
@@ -68,7 +81,7 @@ def build_sr(job: ReportJob, identity: SourceHeader, result: ResultObject) -> Co
     identity
         Header of a source image, from ``results_source.read_identity``.
     """
-    sources = evidence(job, identity)
+    sources = [*evidence(job, identity), *_segmentation_reference(job)]
     report = MeasurementReport(
         observation_context=_observer(job),
         procedure_reported=CT_CHEST,
@@ -147,37 +160,60 @@ def _summary(job: ReportJob, identity: SourceHeader) -> MeasurementsAndQualitati
     return group
 
 
-def _finding_groups(job: ReportJob) -> list[PlanarROIMeasurementsAndQualitativeEvaluations]:
+def _finding_groups(job: ReportJob) -> list[FindingGroup]:
     return [_finding_group(job, number, record) for number, record in enumerate(job.findings, start=1)]
 
 
-def _finding_group(
-    job: ReportJob, number: int, record: FindingRecord
-) -> PlanarROIMeasurementsAndQualitativeEvaluations:
+def _finding_group(job: ReportJob, number: int, record: FindingRecord) -> FindingGroup:
     finding = record.finding
-    sop_class_uid = next(s.sop_class_uid for s in job.sources if s.sop_instance_uid == finding.sop_instance_uid)
-    image = SourceImageForRegion(
-        referenced_sop_class_uid=sop_class_uid,
-        referenced_sop_instance_uid=finding.sop_instance_uid,
-        referenced_frame_numbers=[finding.frame_number] if is_multi_frame(sop_class_uid) else None,
-    )
-    graphic_type, graphic_data = outline((finding.row, finding.column), finding.diameter_mm, spacing_of(job, finding))
-    group = PlanarROIMeasurementsAndQualitativeEvaluations(
-        tracking_identifier=TrackingIdentifier(uid=job.uid("finding", str(number)), identifier=f"Finding {number}"),
-        referenced_region=ImageRegion(graphic_type, graphic_data, image),
-        finding_type=codes.SCT.Nodule,
-        finding_sites=[FindingSite(codes.SCT.Lung)],
-        algorithm_id=_algorithm(job),
-        measurements=_measurements(record),
-        qualitative_evaluations=_evaluations(record),
-    )
+    uid, identifier = tracking_identifier(job, number)
+    content: dict[str, Any] = {
+        "tracking_identifier": TrackingIdentifier(uid=uid, identifier=identifier),
+        "finding_type": codes.SCT.Nodule,
+        "finding_sites": [FindingSite(codes.SCT.Lung)],
+        "algorithm_id": _algorithm(job),
+        "measurements": [*bound_measurements(finding), *size_measurements(finding)],
+        "qualitative_evaluations": _evaluations(record),
+    }
+    segment = segment_numbers(job).get(number)
+    group: FindingGroup
+    if segment is None:
+        graphic_type, points = outline((finding.row, finding.column), finding.diameter_mm, spacing_of(job, finding))
+        region = ImageRegion(graphic_type, points, source_image(job, finding.sop_instance_uid, finding.frame_number))
+        group = PlanarROIMeasurementsAndQualitativeEvaluations(referenced_region=region, **content)
+    else:
+        group = VolumetricROIMeasurementsAndQualitativeEvaluations(
+            referenced_segment=_referenced_segment(job, segment), **content
+        )
     notes = [_comment(text) for text in displayed_comments(finding)]
+    notes += [_comment(text) for text in size_comments(finding)]
     notes += [item for reason in finding.reasons for item in _coded_sentence(REASON, reason)]
     notes += [_comment(doubt) for doubt in doubts_of(finding)]
     if finding.prediction_set:
         notes.append(_comment("Prediction set (90 %): " + ", ".join(finding.prediction_set)))
-    _append(group, [*notes, *verdict_items(job, record)])
+    axes = [item for measurement in axis_measurements(job, finding) for item in measurement]
+    _append(group, [*axes, *notes, *verdict_items(job, record)])
     return group
+
+
+def _referenced_segment(job: ReportJob, segment: int) -> ReferencedSegment:
+    seg = result_object(job, "seg")
+    return ReferencedSegment(
+        sop_class_uid=seg.sop_class_uid,
+        sop_instance_uid=seg.sop_instance_uid,
+        segment_number=segment,
+        source_series=SourceSeriesForSegmentation(job.analysis.series_instance_uid),
+    )
+
+
+def _segmentation_reference(job: ReportJob) -> list[Dataset]:
+    """Return a minimal dataset of the segmentation that the report references, if any."""
+    if not segment_numbers(job):
+        return []
+    seg, ds = result_object(job, "seg"), Dataset()
+    ds.StudyInstanceUID, ds.SeriesInstanceUID = job.analysis.study_instance_uid, seg.series_instance_uid
+    ds.SOPClassUID, ds.SOPInstanceUID = seg.sop_class_uid, seg.sop_instance_uid
+    return [ds]
 
 
 def outline(
@@ -200,17 +236,6 @@ def spacing_of(job: ReportJob, finding: NewFinding) -> tuple[float, float] | Non
     """Return row and column spacing of a finding's frame, mm; None where it states none."""
     spacing = slice_header(job, finding).pixel_spacing_mm
     return spacing if spacing is not None and min(spacing) > 0 else None
-
-
-def _measurements(record: FindingRecord) -> list[Measurement]:
-    finding = record.finding
-    measured = bound_measurements(finding)
-    if finding.diameter_mm is not None:
-        measured.append(Measurement(codes.SCT.Diameter, round(finding.diameter_mm, 2), codes.UCUM.Millimeter))
-    volume = finding.attributes.get("volume_mm3")
-    if isinstance(volume, int | float) and volume > 0:
-        measured.append(Measurement(codes.SCT.Volume, round(float(volume), 1), codes.UCUM.CubicMillimeter))
-    return measured
 
 
 def _evaluations(record: FindingRecord) -> list[QualitativeEvaluation]:

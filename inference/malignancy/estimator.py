@@ -14,6 +14,7 @@ from inference.displayed import DisplayedProbability, Question
 from inference.gate import GateThresholds
 from inference.malignancy.ensemble import Ensemble, EnsembleAnswer, combine, feature_vector
 from inference.malignancy.submodels import doubts, submodel_answers, submodel_recipes
+from inference.nodules.limits import VOLUME_REPEATABILITY, density_limit
 from inference.nodules.mask import encode_mask
 from inference.nodules.measurement import NoduleMeasure
 from inference.ood.attention_check import ATTENTION_OUTSIDE_LUNG, attention_around, share_in_lung
@@ -102,8 +103,10 @@ class MalignancyEstimator:
     ) -> NoduleFinding:
         attributes: dict[str, object] = {
             "perpendicular_mm": round(measure.perpendicular_mm, 1),
+            "mean_diameter_mm": round(measure.mean_diameter_mm, 1),
             "volume_mm3": round(measure.volume_mm3),
-            "density": str(measure.density),
+            "volume_repeatability": VOLUME_REPEATABILITY,
+            **_density(volume, measure),
             "mean_hu": round(measure.mean_hu),
             "nodule_margin": round(nodule.margin, 4),
             "displayed": self._displayed_nodule(nodule),
@@ -151,6 +154,12 @@ class MalignancyEstimator:
             for name, probability in probabilities.items()
         }
         return {"opinions": records, "doubts": list(doubts(probabilities, self._gate.opinions_apart))}
+
+
+def _density(volume: CtVolume, measure: NoduleMeasure) -> dict[str, object]:
+    """Return the density class, or the reason why slices or size do not bear one."""
+    limit = density_limit(volume.spacing_mm[0], volume.slice_thickness_mm, measure.mean_diameter_mm)
+    return {"density": str(measure.density)} if limit is None else {"density_limit": str(limit)}
 
 
 def _unfit_diameter(low: float, high: float) -> Abstention:

@@ -69,6 +69,11 @@ class NoduleMeasure:
     axes: NoduleAxes | None
     margin: dict[str, float]
 
+    @property
+    def mean_diameter_mm(self) -> float:
+        """Mean of long and short axis (MacMahon et al. 2017)."""
+        return (self.longest_mm + self.perpendicular_mm) / 2.0
+
     def features(self) -> dict[str, float]:
         """Return all features for a classifier, in a fixed order, without positions."""
         return {

@@ -20,12 +20,14 @@ from pydicom.uid import (
     GrayscaleSoftcopyPresentationStateStorage,
     ParametricMapStorage,
     SecondaryCaptureImageStorage,
+    SegmentationStorage,
     generate_uid,
 )
 from pynetdicom.sop_class import Verification
 
 from db.domain.analyses import AnalysisRecord, AnalysisStatus
 from db.domain.findings import FindingOrigin, FindingRecord, NewFinding
+from db.domain.masks import FindingAxes, FindingMask, MaskSlice
 from db.domain.models import ModelIdentity
 from dicom_node.client.peer import (
     NodeUnreachableError,
@@ -56,6 +58,7 @@ KINDS = {
     SecondaryCaptureImageStorage: "summary image",
     GrayscaleSoftcopyPresentationStateStorage: "presentation state",
     ParametricMapStorage: "attention map",
+    SegmentationStorage: "segmentation",
 }
 TIMEOUTS = ScuTimeouts(connect_s=10.0, association_s=15.0, response_s=30.0)
 COMMITMENT_WAIT_S = 5.0
@@ -204,7 +207,16 @@ def _finding(source: SourceInstance) -> FindingRecord:
         nodule_probability=0.5,
         malignancy_probability=0.5,
         interval=None,
-        attributes={"attention": {"field_mm": 22.4, "weights": [[0.0, 1.0], [1.0, 0.0]]}},
+        attributes={"attention": {"field_mm": 22.4, "weights": [[0.0, 1.0], [1.0, 0.0]]}, "perpendicular_mm": 5.6},
+        mask=FindingMask(
+            slices=(MaskSlice(source.sop_instance_uid, 1),),
+            row=28,
+            column=28,
+            rows=8,
+            columns=8,
+            runs=(0, 64),
+            axes=FindingAxes(0, ((27.5, 31.5), (35.5, 31.5)), ((31.5, 27.5), (31.5, 35.5))),
+        ),
     )
     return FindingRecord(
         id="doctor",

@@ -83,6 +83,7 @@ def test_orthanc_takes_both_results_and_lists_them(orthanc: Destination) -> None
         "C-STORE structured report",
         "C-STORE summary image",
         "C-STORE presentation state",
+        "C-STORE segmentation",
         "storage commitment",
         "C-FIND",
     ]
@@ -113,6 +114,7 @@ def test_refusals_of_a_pacs_are_reported(grudging_pacs: Destination) -> None:
         "C-STORE structured report",
         "C-STORE summary image",
         "C-STORE presentation state",
+        "C-STORE segmentation",
         "C-FIND",
     ]
 
@@ -139,6 +141,6 @@ def test_a_wrong_ae_title_is_reported(grudging_pacs: Destination) -> None:
 def test_the_same_objects_are_sent_at_every_visit(tmp_path: Path) -> None:
     first, second = (make_objects(tmp_path / name, "LUNGNODE") for name in ("a", "b"))
     assert [ds.SOPInstanceUID for ds in first] == [ds.SOPInstanceUID for ds in second]
-    assert [ds.Modality for ds in first] == ["SR", "OT", "PR"]
+    assert [ds.Modality for ds in first] == ["SR", "OT", "PR", "SEG"]
     assert {str(ds.PatientName) for ds in first} == {"LUNGNODE^DOCTOR"}
     assert all(isinstance(ds, Dataset) for ds in first)
