@@ -22,16 +22,18 @@ from pydicom.dataset import Dataset
 
 from db.domain.exchange import ResultObject
 from db.domain.findings import NewFinding
+from db.domain.masks import MaskSlice
+from dicom_node.results.contours import axes_on, contours_on, outlined_slices
 from dicom_node.results.displayed import displayed_malignancy
 from dicom_node.results.identity import SourceHeader, bear_identity
 from dicom_node.results.job import ReportJob, result_object
 from dicom_node.results.source import (
     content_moment,
+    frame_header,
     frame_headers,
     header,
     is_multi_frame,
     read_identity,
-    slice_header,
     stamp,
 )
 from dicom_node.results.structured_report import outline, spacing_of
@@ -49,25 +51,35 @@ Rescale = tuple[float, float]
 
 
 @dataclass(frozen=True, slots=True)
+class OutlinedSlice:
+    """A frame that a finding is outlined on, and the finding's number in the report."""
+
+    number: int
+    finding: NewFinding
+    frame: MaskSlice
+
+
+@dataclass(frozen=True, slots=True)
 class OutlinedFrames:
-    """Frames of one rescale with findings on them, and those findings by number."""
+    """Outlined slices whose frames have one rescale."""
 
     rescale: Rescale
-    findings: dict[int, NewFinding]
+    slices: tuple[OutlinedSlice, ...]
 
 
 def outlined_frames(job: ReportJob) -> list[OutlinedFrames]:
-    """Group findings by the rescale of their frame, in the order of the findings.
+    """Group the outlined slices of findings by the rescale of their frame, in the order of the findings.
 
     A presentation state has one modality LUT for all its frames (PS3.3 C.11.6), so each rescale needs one of its own. A
     frame that states no rescale is left to the report.
     """
-    groups: dict[Rescale, dict[int, NewFinding]] = {}
+    groups: dict[Rescale, list[OutlinedSlice]] = {}
     for number, record in enumerate(job.findings, start=1):
-        rescale = _rescale(slice_header(job, record.finding))
-        if rescale is not None:
-            groups.setdefault(rescale, {})[number] = record.finding
-    return [OutlinedFrames(rescale, findings) for rescale, findings in groups.items()]
+        for frame in outlined_slices(record.finding):
+            rescale = _rescale(frame_header(job, frame))
+            if rescale is not None:
+                groups.setdefault(rescale, []).append(OutlinedSlice(number, record.finding, frame))
+    return [OutlinedFrames(rescale, tuple(slices)) for rescale, slices in groups.items()]
 
 
 def presentation_states(job: ReportJob) -> list[ResultObject]:
@@ -76,7 +88,7 @@ def presentation_states(job: ReportJob) -> list[ResultObject]:
 
 
 def build_pr(job: ReportJob, result: ResultObject) -> GrayscaleSoftcopyPresentationState:
-    """Draw the outline of findings on their slices, each with number and probability.
+    """Draw the contour of measured findings on all their slices, of others a circle, with number and probability.
 
     Parameters
     ----------
@@ -85,10 +97,7 @@ def build_pr(job: ReportJob, result: ResultObject) -> GrayscaleSoftcopyPresentat
     """
     group = outlined_frames(job)[result.instance_number - 1]
     images = _images(job, group)
-    annotations = [
-        _annotation(job, number, finding, images[finding.sop_instance_uid])
-        for number, finding in group.findings.items()
-    ]
+    annotations = [_annotation(job, one, images[one.frame.sop_instance_uid]) for one in group.slices]
     first = next(iter(images.values()))
     slope, intercept = group.rescale
     state = GrayscaleSoftcopyPresentationState(
@@ -118,11 +127,11 @@ def build_pr(job: ReportJob, result: ResultObject) -> GrayscaleSoftcopyPresentat
 
 
 def _images(job: ReportJob, group: OutlinedFrames) -> dict[str, SourceHeader]:
-    """Read the headers of the images of a group's findings, by SOP Instance UID."""
+    """Read the headers of the images of a group's slices, by SOP Instance UID."""
     sources = {source.sop_instance_uid: source for source in job.sources}
     images: dict[str, SourceHeader] = {}
-    for finding in group.findings.values():
-        uid = finding.sop_instance_uid
+    for one in group.slices:
+        uid = one.frame.sop_instance_uid
         if uid not in images:
             images[uid] = read_identity(job, sources[uid])
             images[uid].SeriesInstanceUID = job.analysis.series_instance_uid
@@ -147,31 +156,45 @@ def _rescale(frame: FrameHeader) -> Rescale | None:
     return frame.slope, frame.intercept
 
 
-def _annotation(job: ReportJob, number: int, finding: NewFinding, image: Dataset) -> GraphicAnnotation:
-    displayed = displayed_malignancy(finding)
-    label = f"{number}: {displayed.bounds}" if isinstance(displayed, DisplayedProbability) else f"{number}"
-    kind, points = outline((finding.row, finding.column), finding.diameter_mm, spacing_of(job, finding))
-    points = _within(points, image, is_circle=kind is GraphicTypeValues.CIRCLE)
+def _annotation(job: ReportJob, one: OutlinedSlice, image: Dataset) -> GraphicAnnotation:
+    graphics = _graphics(job, one, image)
     return GraphicAnnotation(
         referenced_images=[image],
-        referenced_frame_number=finding.frame_number if is_multi_frame(image.SOPClassUID) else None,
+        referenced_frame_number=one.frame.frame_number if is_multi_frame(image.SOPClassUID) else None,
         graphic_layer=LAYER,
         graphic_objects=[
-            GraphicObject(
-                graphic_type=GraphicTypeValues(kind.value),
-                graphic_data=points.astype(np.float64),
-                units=AnnotationUnitsValues.PIXEL,
-            )
+            GraphicObject(graphic_type=kind, graphic_data=points.astype(np.float64), units=AnnotationUnitsValues.PIXEL)
+            for kind, points in graphics
         ],
         text_objects=[
             TextObject(
-                text_value=label,
+                text_value=_label(one),
                 units=AnnotationUnitsValues.PIXEL,
-                anchor_point=_label_point(points, float(image.Columns)),
+                anchor_point=_label_point(graphics[0][1], float(image.Columns)),
                 anchor_point_visible=False,
             )
         ],
     )
+
+
+def _label(one: OutlinedSlice) -> str:
+    """Return the number of a finding, with its probability on its own slice."""
+    displayed = displayed_malignancy(one.finding)
+    is_own = one.frame == MaskSlice(one.finding.sop_instance_uid, one.finding.frame_number)
+    if is_own and isinstance(displayed, DisplayedProbability):
+        return f"{one.number}: {displayed.bounds}"
+    return f"{one.number}"
+
+
+def _graphics(job: ReportJob, one: OutlinedSlice, image: Dataset) -> list[tuple[GraphicTypeValues, Points]]:
+    """Return the contours and axes of a finding on a frame; on its own one a circle or point if it has no contour."""
+    lines = [*contours_on(one.finding, one.frame), *axes_on(one.finding, one.frame)]
+    if lines:
+        return [(GraphicTypeValues.POLYLINE, _within(points, image, is_circle=False)) for points in lines]
+    finding = one.finding
+    kind, points = outline((finding.row, finding.column), finding.diameter_mm, spacing_of(job, finding))
+    points = _within(points, image, is_circle=kind is GraphicTypeValues.CIRCLE)
+    return [(GraphicTypeValues(kind.value), points)]
 
 
 def _within(points: Points, image: Dataset, *, is_circle: bool) -> Points:

@@ -13,10 +13,13 @@ from pydicom.uid import ExplicitVRLittleEndian
 from db.domain.caveats import NO_NODULE_FOUND
 from db.domain.exchange import ResultObject
 from db.domain.findings import FindingRecord, NewFinding
+from db.domain.masks import MaskSlice
+from dicom_node.results.contours import axes_on, contours_on
 from dicom_node.results.displayed import displayed_malignancy, displayed_nodule
 from dicom_node.results.identity import SourceHeader, bear_identity, unrepresented
 from dicom_node.results.job import FINDINGS_PER_PAGE, MAX_PAGES, ReportJob
-from dicom_node.results.source import content_moment, header, plain, stamp
+from dicom_node.results.sizes import number_of, size_comments
+from dicom_node.results.source import axes_slice, content_moment, header, plain, stamp
 from dicom_node.results.structured_report import doubts_of
 from dicom_node.results.summary_page import FindingPanel, SlicePicture, SummaryText, draw_pages
 from dicom_node.sandbox.decode_process import DecodeError, DecodeLimits, DecodeProcess
@@ -109,13 +112,31 @@ def _panel(number: int, record: FindingRecord, picture: SlicePicture | None) -> 
         lines.append(f"{malignancy.sentence}.")
     if nodule is not None:
         lines.append(f"Nodule probability: {nodule.text}")
-    size = f"Diameter {finding.diameter_mm:.1f} mm" if finding.diameter_mm is not None else "Diameter not measured"
-    density = finding.attributes.get("density")
-    lines.append(f"{size}, {density}" if isinstance(density, str) and density else size)
+    lines += _size_lines(finding)
     image = f"Image {picture.instance_number}, " if picture is not None and picture.instance_number is not None else ""
     lines.append(f"{image}row {finding.row:.0f}, column {finding.column:.0f}, z {finding.position_mm[2]:.1f} mm")
     lines += [*(reason.text for reason in finding.reasons), *doubts_of(finding)]
     return FindingPanel(f"{number}. {malignancy.text if malignancy else 'No probability'}", tuple(lines), picture)
+
+
+def _size_lines(finding: NewFinding) -> list[str]:
+    """Return diameters with the density class, and the volume with its repeatability, as far as they were measured."""
+    if finding.diameter_mm is None:
+        return ["Diameter not measured"]
+    size = f"Diameter {finding.diameter_mm:.1f} mm"
+    short_mm, mean_mm = number_of(finding, "perpendicular_mm"), number_of(finding, "mean_diameter_mm")
+    if short_mm is not None and mean_mm is not None:
+        size = f"Long axis {finding.diameter_mm:.1f} mm, short axis {short_mm:.1f} mm, mean {mean_mm:.1f} mm"
+    density, volume_mm3 = finding.attributes.get("density"), number_of(finding, "volume_mm3")
+    lines = [f"{size}, {density}" if isinstance(density, str) and density else size]
+    if volume_mm3 is not None:
+        lines.append(f"Volume {volume_mm3:.0f} mm3")
+    return [*lines, *size_comments(finding)]
+
+
+def _pictured_frame(finding: NewFinding) -> MaskSlice:
+    """Return the frame that is pictured: that of the axes, or the finding's own."""
+    return axes_slice(finding) or MaskSlice(finding.sop_instance_uid, finding.frame_number)
 
 
 def _location_key(finding: NewFinding) -> tuple[str, int, float, float]:
@@ -126,7 +147,7 @@ def _pictures(job: ReportJob, limits: DecodeLimits | None) -> Mapping[tuple[str,
     """Decode the source slices of the displayed findings, each in the decoding child."""
     displayed = [record.finding for record in job.findings[: MAX_PAGES * FINDINGS_PER_PAGE]]
     paths = {source.sop_instance_uid: source.path for source in job.sources}
-    required_paths = sorted({paths[finding.sop_instance_uid] for finding in displayed})
+    required_paths = sorted({paths[_pictured_frame(finding).sop_instance_uid] for finding in displayed})
     if not required_paths:
         return {}
     with DecodeProcess(limits) as child:
@@ -136,7 +157,8 @@ def _pictures(job: ReportJob, limits: DecodeLimits | None) -> Mapping[tuple[str,
             return {}
         pictures_by_finding = {}
         for finding in displayed:
-            header = headers.get((finding.sop_instance_uid, finding.frame_number))
+            frame = _pictured_frame(finding)
+            header = headers.get((frame.sop_instance_uid, frame.frame_number))
             picture = _picture(child, finding, header) if header is not None else None
             if picture is not None:
                 pictures_by_finding[_location_key(finding)] = picture
@@ -153,7 +175,7 @@ def _picture(child: DecodeProcess, finding: NewFinding, header: FrameHeader) -> 
         slice_hu = child.volume_hu([header])[0]
     except DecodeError:
         return None
-    spacing = header.pixel_spacing_mm
+    spacing, frame = header.pixel_spacing_mm, _pictured_frame(finding)
     if spacing is None or min(spacing) <= 0:
         return None
     return SlicePicture(
@@ -164,6 +186,7 @@ def _picture(child: DecodeProcess, finding: NewFinding, header: FrameHeader) -> 
         diameter_mm=finding.diameter_mm,
         sides=_sides(header.orientation),
         instance_number=header.instance_number,
+        contours=(*contours_on(finding, frame), *axes_on(finding, frame)),
     )
 
 

@@ -21,6 +21,7 @@ WINDOW = (-600.0, 1500.0)
 _INK, _MUTED, _WARM, _PAPER = (240, 240, 240), (170, 178, 186), (255, 196, 64), (14, 17, 20)
 
 Rgb = NDArray[np.uint8]
+Points = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +35,8 @@ class SlicePicture:
     diameter_mm: float | None
     sides: tuple[str, str] = ("", "")
     instance_number: int | None = None
+    contours: tuple[Points, ...] = ()
+    """Contour of the mask and axes on this slice, in image coordinates (column, row)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,7 +189,12 @@ def _zoomed(picture: SlicePicture) -> Image.Image:
     crop = full.transform((PICTURE, PICTURE), Image.Transform.QUAD, data, Image.Resampling.BICUBIC).convert("RGB")
     draw = ImageDraw.Draw(crop)
     scale = PICTURE / ZOOM_MM
-    _circle(draw, (PICTURE / 2, PICTURE / 2), scale * ((picture.diameter_mm or 10.0) / 2 + 3))
+    for points in picture.contours:
+        across = (points[:, 0] - box[0]) * picture.spacing_mm[1] * scale
+        down = (points[:, 1] - box[1]) * picture.spacing_mm[0] * scale
+        draw.line([*zip(across.tolist(), down.tolist(), strict=True)], fill=_WARM, width=1)
+    if not picture.contours:
+        _circle(draw, (PICTURE / 2, PICTURE / 2), scale * ((picture.diameter_mm or 10.0) / 2 + 3))
     draw.line((12, PICTURE - 16, 16 + 10 * scale, PICTURE - 16), fill=_PAPER, width=7)
     draw.line((14, PICTURE - 16, 14 + 10 * scale, PICTURE - 16), fill=_INK, width=3)
     _line(draw, (14, PICTURE - 44), "10 mm", 20, _INK)

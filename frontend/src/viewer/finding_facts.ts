@@ -11,15 +11,9 @@ const HALF = 0.5; // opacity of a map at first
 
 // Measurements and computed attributes of a finding.
 export function factList(finding: Finding): HTMLElement {
-  const { attributes } = finding;
   const rows: [string, string][] = [
     [_("Diameter"), millimetres(finding.diameter_mm)],
-    ...(typeof attributes.density === "string"
-      ? [[_("Density"), TERMS[attributes.density] ?? attributes.density] as [string, string]]
-      : []),
-    ...(typeof attributes.volume_mm3 === "number"
-      ? [[_("Volume"), `${attributes.volume_mm3.toFixed(0)} mm³`] as [string, string]]
-      : []),
+    ...sizes(finding),
     ...submodels(finding),
     [
       _("Nodule probability"),
@@ -108,6 +102,24 @@ export function notes({ reasons, attributes }: Finding): Child {
     texts.length > 0 &&
     element("ul", { class: "note warn small reasons" }, ...texts.map((text) => element("li", {}, recorded(text))))
   );
+}
+
+// Density class or the reason for none, further diameters, and the volume with its repeatability.
+function sizes({ attributes }: Finding): [string, string][] {
+  const { density, density_limit: limit, volume_mm3: volume, volume_repeatability: share } = attributes;
+  const rows: [string, string][] = [];
+  if (typeof attributes.perpendicular_mm === "number")
+    rows.push([_("Short axis"), millimetres(attributes.perpendicular_mm)]);
+  if (typeof attributes.mean_diameter_mm === "number")
+    rows.push([_("Mean diameter"), millimetres(attributes.mean_diameter_mm)]);
+  if (typeof density === "string") rows.push([_("Density"), TERMS[density] ?? density]);
+  else if (limit === "slice_thickness") rows.push([_("Density"), _("not given: slices thicker than 1.5 mm")]);
+  else if (limit === "size") rows.push([_("Density"), _("not given: mean diameter below 6 mm")]);
+  if (typeof volume === "number") {
+    const bounds = typeof share === "number" ? ` ± ${(share * 100).toFixed(0)} %` : "";
+    rows.push([_("Volume"), `${volume.toFixed(0)} mm³${bounds}`]);
+  }
+  return rows;
 }
 
 // Probabilities of the 2D and the 3D networks alone, each bounded by its own calibration cases.

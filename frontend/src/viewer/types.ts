@@ -9,7 +9,11 @@ export type Edge = "left" | "right" | "top" | "bottom";
 // Attributes that the model recorded (inference/predictor.py); earlier records hold fewer.
 export interface FindingAttributes {
   density?: string;
+  density_limit?: "slice_thickness" | "size";
+  perpendicular_mm?: number;
+  mean_diameter_mm?: number;
   volume_mm3?: number;
+  volume_repeatability?: number; // share below which a change is no growth
   opinions?: Partial<Record<"ensemble" | "planar" | "volumetric", { displayed?: { bounds: string } }>>;
   doubts?: string[];
   location?: { side: "right" | "left"; third: "upper" | "middle" | "lower" | null }; // never a lobe

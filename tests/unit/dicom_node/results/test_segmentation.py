@@ -100,15 +100,15 @@ def test_each_segment_is_the_mask_of_its_finding(series: CtSeries, tmp_path: Pat
     assert other.mask is not None
     second = replace(other, mask=mask_on(other.mask.slices, corner, seed=2))
     job = job_of(series, tmp_path / "r", measured(series), finding(series), second)
-    made = objects_of(job)
-    assert list(made) == ["sr", "sc", "pr", "seg"]
-    seg, first = made["seg"], job.findings[0].finding
+    datasets = objects_of(job)
+    assert list(datasets) == ["sr", "sc", "pr", "seg"]
+    seg, first = datasets["seg"], job.findings[0].finding
     assert (seg.Modality, seg.SegmentationType, seg.SOPClassUID.name) == ("SEG", "BINARY", "Segmentation Storage")
     assert first.mask is not None
     assert second.mask is not None
     assert_segments_are_masks(seg, first.mask, second.mask)
     described = {one.SegmentNumber: one for one in seg.SegmentSequence}
-    groups = groups_of(made["sr"])[1:]
+    groups = groups_of(datasets["sr"])[1:]
     assert segment_numbers(job) == {1: 1, 3: 2}
     for number, segment in segment_numbers(job).items():
         assert described[segment].TrackingID == f"Finding {number}"
@@ -214,9 +214,9 @@ def test_segments_on_frames_of_an_enhanced_image(tmp_path: Path) -> None:
     mask = mask_on(tuple(MaskSlice(uid, number) for number in (6, 7, 8)))
     marked = finding(plain_series, sop_instance_uid=uid, frame_number=7, mask=mask, attributes=SIZES)
     job = job_of(complete, tmp_path / "r", marked)
-    made = objects_of(job)
-    assert_segments_are_masks(made["seg"], mask)
-    coordinates = item_of(groups_of(made["sr"])[1], "103339001").ContentSequence[0]
+    datasets = objects_of(job)
+    assert_segments_are_masks(datasets["seg"], mask)
+    coordinates = item_of(groups_of(datasets["sr"])[1], "103339001").ContentSequence[0]
     assert coordinates.ContentSequence[0].ReferencedSOPSequence[0].ReferencedFrameNumber == 7
     for result in expected_objects(job):
         assert errors_of(job.folder / result.path) == []
