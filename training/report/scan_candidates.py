@@ -20,6 +20,8 @@ from inference.gate import FilterThresholds, read_gate
 from inference.lungs.search_region import LungSegmentation, segment_lungs
 from inference.malignancy.ensemble import Ensemble
 from inference.nodules.candidates import find_candidates
+from inference.nodules.exclusion import exclusion_of
+from inference.nodules.measurement import measure_nodule
 from inference.types import Abstention, CtVolume
 from inference.volumes.patches import PatchCentre
 from training.data.marked_series import Index, MarkedSeries
@@ -36,6 +38,8 @@ TRIES = 60
 HIT_MM = 5.0
 """A candidate within this, or within the radius, of a nodule's centre has found it."""
 MERGE_MM = 5.0
+MEASURED_ABOVE = 0.5
+"""Least probability of a candidate that is measured to see whether it is excluded; operating points lie above."""
 
 Array = NDArray[np.float64]
 
@@ -94,7 +98,10 @@ def fold_ensemble(bundle: Bundle, run: Path | None, fold: int) -> Ensemble:
 
 
 def scored_candidates(volume: CtVolume, lungs: LungSegmentation, ensemble: Ensemble) -> Scored:
-    """Return the candidates of a volume by descending probability; near ones are merged as in serving."""
+    """Return the candidates of a volume by descending probability; near ones are merged as in serving.
+
+    Those that serving excludes by anatomy are left out, nodules among them; none is measured below ``MEASURED_ABOVE``.
+    """
     limit = read_gate(ensemble.bundle.recipe, FilterThresholds).max_candidates
     indices = np.array([c.index for c in find_candidates(volume, lungs, limit=limit)]).reshape(-1, 3)
     p = ensemble.answer_at(volume, [PatchCentre((i[0], i[1], i[2])) for i in indices]).probabilities
@@ -103,7 +110,13 @@ def scored_candidates(volume: CtVolume, lungs: LungSegmentation, ensemble: Ensem
         apart_mm = np.linalg.norm((indices[chosen] - indices[i]) * volume.spacing_mm, axis=1)
         if (apart_mm > MERGE_MM).all():
             chosen.append(int(i))
+    chosen = [i for i in chosen if p[i] < MEASURED_ABOVE or not _is_excluded(volume, lungs, indices[i])]
     return Scored(indices[chosen], p[chosen])
+
+
+def _is_excluded(volume: CtVolume, lungs: LungSegmentation, index: Array) -> bool:
+    measure = measure_nodule(volume, (index[0], index[1], index[2]))
+    return not isinstance(measure, Abstention) and exclusion_of(volume, lungs, measure) is not None
 
 
 def probability_at(scored: Scored, volume: CtVolume, index: Index, diameter_mm: float) -> float:

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pytest
 
-from inference.types import CtVolume
+from inference.bundle import Bundle
+from inference.lungs.search_region import LungSegmentation
+from inference.malignancy.ensemble import Ensemble, EnsembleAnswer
+from inference.types import Candidate, CtVolume
+from inference.volumes.patches import PatchCentre
 from training.data.marked_series import MarkedSeries, SeriesMark
-from training.report import froc
+from training.report import froc, scan_candidates
 from training.report.froc import RATES, froc_figures, part_figures, point_figures, sensitivity, thresholds_at
 from training.report.scan_candidates import ScanResult, Scored, Target, outside_marks, probability_at
 
@@ -103,6 +108,41 @@ def volume() -> CtVolume:
 def test_a_candidate_finds_a_nodule_within_its_radius(diameter_mm: float, column: float, probability: float) -> None:
     scored = Scored(np.array([[20.0, 30.0, 30.0], [21.3, 30.0, 30.0]]), np.array([0.6, 0.8]))
     assert probability_at(scored, volume(), (20.0, 30.0, column), diameter_mm) == probability
+
+
+class Scorer:
+    """Gives each candidate a probability in turn."""
+
+    bundle = Bundle(Path(), {"task": "filter", "gate": {"max_candidates": 9}, "operating_points": {"confirm": 0.9}}, {})
+
+    def __init__(self, probabilities: list[float]) -> None:
+        self.probabilities = probabilities
+
+    def answer_at(self, volume: CtVolume, centres: list[PatchCentre]) -> EnsembleAnswer:
+        p = np.array(self.probabilities)
+        return EnsembleAnswer(p, p, p)
+
+
+@pytest.mark.parametrize(
+    ("probabilities", "excluded_rows", "rows"),
+    [
+        ([0.7, 0.8, 0.9], (), [30.0, 10.0]),  # by probability; the second and third are one
+        ([0.7, 0.8, 0.9], (30.0,), [10.0]),
+        ([0.7, 0.8, 0.4], (30.0,), [32.0, 10.0]),
+        ([0.2, 0.1, 0.4], (30.0, 10.0), [30.0, 10.0]),  # too improbable to be measured
+    ],
+)
+def test_candidates_are_merged_and_excluded_as_in_serving(
+    probabilities: list[float], excluded_rows: tuple[float, ...], rows: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    points = [(20.0, row, 30.0) for row in (10.0, 32.0, 30.0)]
+    candidates = tuple(Candidate(point, scale_mm=6.0, strength=1.0) for point in points)
+    monkeypatch.setattr(scan_candidates, "find_candidates", lambda *_, limit: candidates[:limit])
+    monkeypatch.setattr(scan_candidates, "_is_excluded", lambda _v, _l, index: index[1] in excluded_rows)
+    lungs = cast("LungSegmentation", None)
+    scored = scan_candidates.scored_candidates(volume(), lungs, cast("Ensemble", Scorer(probabilities)))
+    assert scored.indices[:, 1].tolist() == rows
+    assert (np.diff(scored.probabilities) <= 0).all()
 
 
 def test_a_finding_at_any_mark_is_no_other_finding() -> None:
