@@ -60,6 +60,12 @@ def choose_calibrator(figures: dict[str, tuple[float, float]]) -> str:
     return next(kind for kind, figure in fitted.items() if figure[0] <= best + error)
 
 
+def choose_on_top(figures: dict[str, tuple[float, float]]) -> str:
+    """Return the calibrator on top of the temperatures: none unless the best is better by over a standard error."""
+    best, error = min(figures.values())
+    return "none" if figures["none"][0] <= best + error else choose_calibrator(figures)
+
+
 def operating_points(p: Array, labels: NDArray[np.bool_]) -> dict[str, float]:
     """Return thresholds with sensitivity 0.95 and specificity 0.90 on unseen patients."""
     return {
@@ -214,7 +220,7 @@ def calibrate_combination(
     fitted, choice = choose_combination(unseen, candidates_of(groups, features), seed)
     z = fitted.margins
     figures = cross_validated_nll(z, unseen.labels, unseen.groups, seed=seed)
-    kind = choose_calibrator(figures)
+    kind = choose_on_top(figures)
     parameters = CALIBRATORS[kind](z, unseen.labels) if kind != "none" else {}
     p = cross_calibrated(z, unseen.labels, unseen.groups, kind, seed=seed)
     before = expit(group_margins(unseen.margins, unseen.members, fitted.recipe["groups"]).mean(axis=0))
