@@ -34,7 +34,7 @@ from training.data.features import measured_crops
 from training.data.leaks import refuse_leaks
 from training.data.nodules import DataError, read_rows, rows_of
 from training.data.splits import LeakError
-from training.fitting.cards import LIMITS, write_card
+from training.fitting.cards import ARCHITECTURE, LIMITS, write_card
 from training.fitting.combination import calibrate_combination, with_temperatures
 from training.fitting.coverage import display_coverage, held_out_cases, nested_cases
 from training.fitting.separation import SizedCases, separation_of, size_figures
@@ -66,7 +66,7 @@ class Parts:
         """Return the recipe with its evidence, without the clipped points and bootstrap draws that it replaces."""
         changed: dict[str, Any] = {**bare(recipe), "evidence": self.evidence.to_json()}
         changed["display_coverage"] = plain(self.coverage)
-        changed["limits"] = LIMITS[recipe["task"]]
+        changed |= {"limits": LIMITS[recipe["task"]], "architecture": ARCHITECTURE[recipe["task"]]}
         for name, evidence in self.submodels.items():
             changed["opinions"] = {
                 **changed["opinions"],

@@ -3,7 +3,7 @@
 Large nodules are malignant more often, so an AUC over all sizes mostly measures size. Here only pairs of a malignant
 and a benign nodule whose diameters lie within ``TOLERANCE_MM`` of each other count, in each size class of the
 follow-up guidelines (MacMahon et al. 2017). A class is judged where it has nodules of ``MIN_PATIENTS`` patients of
-either label; it separates where the lower limit of the AUC, patients drawn anew, exceeds 0.5.
+either label; it separates where the lower limit of the AUC, patients drawn anew, exceeds 0.5. Splits are pooled.
 """
 
 from __future__ import annotations
@@ -24,6 +24,9 @@ TOLERANCE_MM: Final = 1.0
 EDGES_MM: Final = (3.0, 6.0, 8.0, 15.0, 40.0)
 MIN_PATIENTS: Final = 4
 DRAWS: Final = 2000
+Z_95: Final = 1.96
+LEAST_ERROR: Final = 0.02
+"""Smallest standard error of an AUC of one class, for intervals that a few nodules make degenerate."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,16 +96,38 @@ def separating_size_mm(figures: list[dict[str, Any]]) -> float | None:
     return limit
 
 
-def separation_of(evidences: dict[str, list[dict[str, Any]]]) -> Separation | None:
-    """Return the recipe's separation: the most cautious of ``size_figures`` by split.
+def pooled_figures(evidences: list[list[dict[str, Any]]]) -> list[dict[str, Any]]:
+    """Return the size classes judged by all evidences together, weighted by the inverse variance of their AUCs.
 
-    None where none of them judges any size, or all separate at every size.
+    A class separates where the lower limit of the pooled AUC exceeds 0.5, and no evidence that judges it alone lies
+    below the pooled limits: where evidences disagree, the class does not separate. A single small split neither shows
+    nor hides a separation that way. The variance is that of a normal distribution with the interval's width.
+    """
+    return [_pooled(list(rows)) for rows in zip(*evidences, strict=True)]
+
+
+def _pooled(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    judged = [row for row in rows if row["separates"] is not None]
+    pooled = {"from_mm": rows[0]["from_mm"], "to_mm": rows[0]["to_mm"], "separates": None}
+    if not judged:
+        return pooled
+    auc = np.array([row["auc"] for row in judged])
+    low, high = np.array([row["auc_interval"] for row in judged], dtype=np.float64).T
+    weights = 1.0 / np.maximum((high - low) / (2 * Z_95), LEAST_ERROR) ** 2
+    lower = float(np.average(auc, weights=weights) - Z_95 / np.sqrt(weights.sum()))
+    return {**pooled, "separates": bool(lower > 0.5 and (auc >= lower).all())}
+
+
+def separation_of(evidences: dict[str, list[dict[str, Any]]]) -> Separation | None:
+    """Return the recipe's separation, from the ``size_figures`` of each split pooled.
+
+    None where none of them judges any size, or they separate at every size.
     """
     judged = [own for own in evidences.values() if any(row["separates"] is not None for row in own)]
     if not judged:
         return None
-    sizes = [separating_size_mm(own) for own in judged]
-    from_mm = max(EDGES_MM[-1] if size is None else size for size in sizes)
+    size = separating_size_mm(pooled_figures(judged))
+    from_mm = EDGES_MM[-1] if size is None else size
     if from_mm <= EDGES_MM[0]:
         return None
     figures = tuple(

@@ -41,28 +41,40 @@ def test_the_size_is_recovered_from_nodules_of_which_it_is_known() -> None:
     assert separating_size_mm(size_figures(cases(100.0), draws=300)) is None
 
 
-def rows(*separates: bool | None) -> list[dict[str, Any]]:
+NO, YES = (0.55, 0.4, 0.7), (0.85, 0.75, 0.95)
+"""AUC of a class with its limits: not shown to separate, and shown to."""
+FEW = (0.85, 0.45, 1.0)
+"""A split of so few nodules that it shows nothing by itself."""
+LOW = (0.55, 0.3, 0.8)
+"""The same, but against what a larger one shows."""
+Class = tuple[float, float, float] | None
+
+
+def rows(*classes: Class) -> list[dict[str, Any]]:
     return [
-        {"from_mm": low, "to_mm": high, "n": 50, "malignant": 9, "auc": 0.6, "separates": own}
-        for low, high, own in zip(EDGES_MM, EDGES_MM[1:], separates, strict=False)
-    ]
+        {"from_mm": low, "to_mm": high, "n": 50, "malignant": 9, "auc": own[0] if own else 0.6,
+         "auc_interval": own[1:] if own else (float("nan"), float("nan")), "separates": own[1] > 0.5 if own else None}
+        for low, high, own in zip(EDGES_MM, EDGES_MM[1:], classes, strict=False)
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(
     ("held_out", "folds", "from_mm"),
     [
-        ((None, False, True, None), (True, True, True, True), 8.0),
-        ((True, True, True, True), (None, False, True, None), 8.0),
-        ((None, True, True, None), (True, True, True, True), 6.0),
-        ((True, False, True, True), (True, True, True, True), 8.0),
-        ((False, False, False, None), (True, True, True, True), 40.0),
-        ((True, True, True, True), (True, True, True, True), None),
-        ((None, None, None, None), (None, False, True, True), 8.0),
+        ((None, NO, YES, None), (YES, YES, YES, YES), 8.0),
+        ((YES, YES, YES, YES), (None, NO, YES, None), 8.0),
+        ((None, YES, YES, None), (NO, YES, YES, YES), 6.0),
+        ((None, LOW, FEW, None), (YES, YES, YES, YES), 8.0),
+        ((None, FEW, FEW, None), (NO, YES, YES, YES), 6.0),
+        ((YES, NO, YES, YES), (YES, YES, YES, YES), 8.0),
+        ((NO, NO, NO, None), (YES, YES, YES, None), 40.0),
+        ((YES, YES, YES, YES), (YES, YES, YES, YES), None),
+        ((None, None, None, None), (None, NO, YES, YES), 8.0),
         ((None, None, None, None), (None, None, None, None), None),
     ],
 )
-def test_the_more_cautious_evidence_speaks(
-    held_out: tuple[bool | None, ...], folds: tuple[bool | None, ...], from_mm: float | None
+def test_evidences_are_pooled_and_the_cautious_one_speaks_where_they_disagree(
+    held_out: tuple[Class, ...], folds: tuple[Class, ...], from_mm: float | None
 ) -> None:
     separation = separation_of({"test split": rows(*held_out), "cross-validation": rows(*folds)})
     if from_mm is None:
