@@ -10,8 +10,8 @@ from inference.calibration.temperatures import network_temperatures
 NAMES = {"nodule": "lungnode-nodule", "filter": "lungnode-filter", "slice": "lungnode-slice"}
 
 ARCHITECTURE = {
-    "nodule": "attention ResNet (planar, 224x224) and 3D residual networks (32 mm and 20 mm wide, two windows), each at "
-    "its temperature",
+    "nodule": "attention ResNet (planar, 224x224) and 3D residual networks (32 mm and 20 mm wide, two windows), "
+    "each at its temperature",
     "filter": "3D residual network (24x24x24 over 28 mm, two windows)",
     "slice": "attention ResNet (planar, 224x224), the founding paper's recipe",
 }
