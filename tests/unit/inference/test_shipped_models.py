@@ -144,7 +144,8 @@ def test_a_finding_records_every_submodel_whichever_answers() -> None:
         assert finding.attributes["malignancy_margin"] == opinions[name]["margin"]
         opinions_by_variant[name] = opinions
     assert opinions_by_variant["ensemble"] == opinions_by_variant["planar"] == opinions_by_variant["volumetric"]
-    assert len({own["probability"] for own in opinions_by_variant["ensemble"].values()}) == 3
+    planar, volumetric = (opinions_by_variant["ensemble"][name]["probability"] for name in ("planar", "volumetric"))
+    assert planar != volumetric
 
 
 def test_opinions_far_apart_are_a_stated_doubt() -> None:
