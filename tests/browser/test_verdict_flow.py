@@ -16,7 +16,7 @@ from tests.support.webapp_doubles import Study, finding_at, finish
 
 pytestmark = pytest.mark.browser
 
-FINDINGS = (
+FINDINGS: tuple[tuple[int, float, dict[str, str | None]], ...] = (
     (24, 0.81, {"side": "left", "third": "middle"}),
     (12, 0.35, {"side": "right", "third": None}),
     (30, 0.06, {}),
@@ -50,7 +50,7 @@ def is_selected(page: Page, number: int) -> None:
 
 def verdicts(site: Site, study: Study) -> list[tuple[str, str, str] | None]:
     records = [finding.assessment for finding in findings_of(site, study)]
-    return [record and (record.verdict, record.reason, record.comment) for record in records]
+    return [(record.verdict, record.reason, record.comment) if record else None for record in records]
 
 
 def says(page: Page, text: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import highdicom as hd
 import numpy as np
@@ -14,6 +15,7 @@ from pydicom.sr.codedict import codes
 
 from db.domain.findings import NewFinding
 from db.domain.masks import FindingAxes, FindingMask, MaskSlice
+from dicom_node.results.child import make_objects
 from dicom_node.results.job import KINDS, Purpose, ReportJob, expected_objects, segment_numbers
 from dicom_node.results.objects import make_in_child
 from inference.nodules.mask import decode_runs, encode_runs
@@ -26,7 +28,6 @@ from tests.unit.dicom_node.results.test_objects import (
     groups_of,
     item_of,
     job_of,
-    make_objects,
     read_all,
 )
 
@@ -187,7 +188,7 @@ def test_the_report_says_why_there_is_no_density_class(series: CtSeries, tmp_pat
     ],
 )
 def test_without_a_mask_of_the_series_or_unless_asked_for_there_is_no_segmentation(
-    series: CtSeries, tmp_path: Path, changes: dict[str, object], how: dict[str, object]
+    series: CtSeries, tmp_path: Path, changes: dict[str, Any], how: dict[str, Any]
 ) -> None:
     job = job_of(series, tmp_path / "r", measured(series, **changes), **how)
     assert "seg" not in {result.kind for result in expected_objects(job)}

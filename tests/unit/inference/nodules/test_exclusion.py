@@ -19,7 +19,7 @@ SPACING_MM = (1.5, 0.75, 0.75)
 
 
 def grid_mm(spacing_mm: tuple[float, float, float] = SPACING_MM) -> list[NDArray[np.float64]]:
-    return [(np.arange(round(SIZE_MM / s)) * s - MIDDLE_MM) for s in spacing_mm]
+    return [np.arange(round(SIZE_MM / s), dtype=np.float64) * s - MIDDLE_MM for s in spacing_mm]
 
 
 def chest(
@@ -74,7 +74,7 @@ def middle(spacing_mm: tuple[float, float, float] = SPACING_MM) -> tuple[float, 
 def test_a_vessel_goes_on_where_a_nodule_ends(
     drawn: dict[str, float], radius_mm: float, expected: bool, spacing_mm: tuple[float, float, float]
 ) -> None:
-    volume, lungs = chest(**drawn, spacing_mm=spacing_mm)  # type: ignore[arg-type]
+    volume, lungs = chest(**drawn, spacing_mm=spacing_mm)
     assert goes_on(volume, lungs, middle(spacing_mm), radius_mm) == expected
 
 
