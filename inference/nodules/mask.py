@@ -30,7 +30,7 @@ def encode_mask(mask: Mask, box: tuple[slice, slice, slice], axes: NoduleAxes | 
             raise ValueError("the axes lie outside the box")
         low[0], high[0] = min(low[0], number), max(high[0], number + 1)
     cropped = mask[low[0] : high[0], low[1] : high[1], low[2] : high[2]]
-    first = [box[axis].start + int(low[axis]) for axis in range(3)]
+    first = [int(box[axis].start) + int(low[axis]) for axis in range(3)]
     shape = (int(cropped.shape[0]), int(cropped.shape[1]), int(cropped.shape[2]))
     return NoduleMask((first[0], first[1], first[2]), shape, encode_runs(cropped), axes)
 

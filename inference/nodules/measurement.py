@@ -155,7 +155,8 @@ def _voxels(volume: CtVolume, surface: Surface) -> tuple[Mask, tuple[slice, slic
     if not mask.any():
         nearest = np.clip(np.rint(surface.centre).astype(int) - low, 0, np.array(mask.shape) - 1)
         mask[tuple(nearest)] = True
-    return mask, (slice(low[0], high[0]), slice(low[1], high[1]), slice(low[2], high[2]))
+    first, end = [int(v) for v in low], [int(v) for v in high]
+    return mask, (slice(first[0], end[0]), slice(first[1], end[1]), slice(first[2], end[2]))
 
 
 @dataclass(frozen=True, slots=True)

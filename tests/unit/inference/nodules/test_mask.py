@@ -11,7 +11,7 @@ from hypothesis.extra.numpy import arrays
 from inference.nodules.mask import decode_runs, encode_mask, encode_runs
 from inference.nodules.measurement import NoduleMeasure, measure_nodule
 from inference.types import NoduleAxes
-from tests.unit.inference.nodules.test_measurement import MIDDLE_MM, SPACING_MM, ellipsoid, lung, volume_of
+from tests.unit.inference.nodules.test_measurement import MIDDLE_MM, SPACING_MM, ellipsoid, lung, volume_of, with_ball
 
 SHAPES = st.tuples(*[st.integers(1, 5)] * 3)
 
@@ -91,3 +91,13 @@ def test_the_axes_are_the_diameters_at_right_angles(
     expected = np.zeros(hu.shape, bool)
     expected[measure.mask_box] = measure.mask
     assert np.array_equal(restored, expected)
+
+
+def test_places_are_plain_numbers_as_records_hold_them() -> None:
+    measure = measure_nodule(with_ball(8.0), tuple(MIDDLE_MM / SPACING_MM))
+    assert isinstance(measure, NoduleMeasure)
+    assert measure.axes is not None
+    encoded = encode_mask(measure.mask, measure.mask_box, measure.axes)
+    assert encoded.axes is not None
+    numbers = [*encoded.first_index, *encoded.shape, *encoded.runs, encoded.axes.slice_index]
+    assert {type(number) for number in numbers} == {int}
