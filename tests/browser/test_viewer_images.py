@@ -104,7 +104,7 @@ def test_a_nodule_that_a_reader_points_at_is_answered_by_the_shipped_models(
         page.mouse.click(*place_of(page, *nodule.index[1:], side_px=SIDE_PX))
         chosen = page.locator(".finding.selected")
         expect(chosen.locator(".value")).to_contain_text("%")
-        diameter = chosen.locator("dt:has-text('Diameter') + dd").inner_text()
+        diameter = chosen.locator("dt:text-is('Diameter') + dd").inner_text()
         assert float(diameter.split()[0]) == pytest.approx(14.0, abs=4)
         middle = place_of(page, *nodule.index[1:], side_px=SIDE_PX)
         assert middle_of(page.locator(".mark.selected")) == pytest.approx(middle, abs=6)
