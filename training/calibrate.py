@@ -55,7 +55,7 @@ from training.fitting.separation import SizedCases, separation_of, size_figures
 from training.fitting.split_predictions import Answers
 from training.picture_gate import fit_gate
 
-VERSION = "1.0.0"
+VERSION = "1.1.0"
 NODULE_GATE = {
     "pixel_mm": [0.4, 1.0],
     "max_slice_mm": 3.5,
