@@ -121,7 +121,9 @@ def test_focus_and_caret_stay_in_the_field(
 
 
 def test_nothing_is_drawn_again_for_another_study(site: Site, study: Study, viewer: Page) -> None:
-    expect(viewer.locator("[data-histogram]")).to_be_visible()  # the last thing that comes by itself
+    expect(viewer.locator("[data-histogram]")).to_be_visible()  # the last things that come by themselves
+    expect(viewer.locator("[data-series] .thumb")).to_have_count(1)
+    expect(viewer.locator("[data-crop]:not([data-drawn])")).to_have_count(0)
     viewer.evaluate(
         """() => {
           window.drawn = [];
