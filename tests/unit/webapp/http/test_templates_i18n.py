@@ -19,7 +19,7 @@ OPEN, CLOSE = "⟦", "⟧"
 WORD = re.compile(r"[A-Za-zÄÖÜäöüß]{3,}")
 DATA = frozenset({"script", "style", "code", "bdi", "time", "cite", "kbd", "template"})
 SPOKEN = ("alt", "aria-label", "placeholder", "title")
-PROPER = frozenset(("lungnode", "PACS", "lung"))
+PROPER = frozenset(("lungnode", "PACS", "MIP", "lung"))
 
 
 class Pseudo:
