@@ -59,7 +59,7 @@ class Caveat(Enum):
         "Rated at the request of a radiologist although the reconstruction kernel differs from those validated.",
     )
     FINDINGS_LIMITED = Reason(
-        "findings_limited", "At most {limit} findings are listed; {count} more candidates were left out."
+        "findings_limited", "At most {limit} candidates are assessed; {count} more were left out."
     )
     FINDINGS_UNRATED = Reason("findings_unrated", "{count} of {total} findings have no malignancy probability.")
     FINDINGS_UNMEASURED = Reason("findings_unmeasured", "{count} of {total} findings could not be measured.")
