@@ -11,11 +11,6 @@ from typing import Any
 
 from pydicom import dcmread
 from pydicom.errors import InvalidDicomError
-from pydicom.uid import (
-    Comprehensive3DSRStorage,
-    GrayscaleSoftcopyPresentationStateStorage,
-    SecondaryCaptureImageStorage,
-)
 from pynetdicom import AE, evt
 from pynetdicom.sop_class import Verification
 
@@ -28,7 +23,7 @@ from dicom_node.client.peer import (
     class_name,
     silence_library,
 )
-from dicom_node.encoding.transfer_syntaxes import STORAGE_CLASSES
+from dicom_node.encoding.transfer_syntaxes import RESULT_CLASSES, STORAGE_CLASSES
 from lungnode.errors import CommandError
 
 AE_TITLE = "REHEARSAL"
@@ -66,11 +61,7 @@ class RehearsalPacs:
         silence_library()
         ae = AE(AE_TITLE)
         ae.add_supported_context(Verification)
-        for sop_class_uid in (
-            Comprehensive3DSRStorage,
-            SecondaryCaptureImageStorage,
-            GrayscaleSoftcopyPresentationStateStorage,
-        ):
+        for sop_class_uid in RESULT_CLASSES:
             ae.add_supported_context(sop_class_uid, list(UNCOMPRESSED))
         self._server = ae.start_server(("127.0.0.1", 0), block=False, evt_handlers=[(evt.EVT_C_STORE, self._on_store)])
         self.port = self._server.server_address[1]

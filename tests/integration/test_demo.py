@@ -67,6 +67,7 @@ def test_a_result_comes_back_and_nothing_stays_behind(tmp_path: Path) -> None:
     assert re.search(r"Pushed 120 images by C-STORE", text)
     assert re.search(r"States: .*analysed at", text)
     assert "Comprehensive 3D SR Storage" in text
+    assert "Segmentation Storage" in text
     assert "Secondary Capture Image Storage" in text
     assert re.search(r"http://127\.0\.0\.1:\d+/studies/2\.25\.\d+", text)
     assert list(tmp_path.glob("lungnode-demo-*")) == []
