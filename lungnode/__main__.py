@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import sys
 
-from lungnode.processes import stop_request
-
 
 def main() -> None:
     """Run the command line; exit status 143 on SIGTERM and 130 on Ctrl-C, also while modules load."""
-    stop_request.install()
     try:
+        from lungnode.processes import stop_request
+
+        stop_request.install()
         from lungnode.cli import main as run
 
         run()
