@@ -15,11 +15,12 @@ from db.domain.findings import NewFinding
 from dicom_node.results.contours import line_points
 from dicom_node.results.job import ReportJob
 from dicom_node.results.source import axes_slice, is_multi_frame
+from inference.nodules.limits import DENSITY_MAX_SLICE_MM, DENSITY_MIN_DIAMETER_MM
 
 MM, MM3 = codes.UCUM.Millimeter, codes.UCUM.CubicMillimeter
 DENSITY_LIMITS = {
-    "slice_thickness": "No density class: slices thicker than 1.5 mm",
-    "size": "No density class: mean diameter below 6 mm",
+    "slice_thickness": f"No density class: slices thicker than {DENSITY_MAX_SLICE_MM:g} mm",
+    "size": f"No density class: mean diameter below {DENSITY_MIN_DIAMETER_MM:g} mm",
 }
 """Sentences by the attribute ``density_limit`` (``inference.nodules.limits``)."""
 

@@ -57,7 +57,7 @@ def exclusion_of(volume: CtVolume, lungs: LungSegmentation, measure: NoduleMeasu
     """
     if share_in_lungs(lungs, measure) < LEAST_IN_LUNGS:
         return Exclusion.OUTSIDE_LUNGS
-    if goes_on(volume, lungs, measure.center_index, measure.equivalent_diameter_mm / 2):
+    if continues_as_vessel(volume, lungs, measure.center_index, measure.equivalent_diameter_mm / 2):
         return Exclusion.VESSEL
     return None
 
@@ -68,7 +68,9 @@ def share_in_lungs(lungs: LungSegmentation, measure: NoduleMeasure) -> float:
     return float(_within(lungs, [*voxels.T.astype(float)]).mean())
 
 
-def goes_on(volume: CtVolume, lungs: LungSegmentation, index: tuple[float, float, float], radius_mm: float) -> bool:
+def continues_as_vessel(
+    volume: CtVolume, lungs: LungSegmentation, index: tuple[float, float, float], radius_mm: float
+) -> bool:
     """Return whether soft tissue leaves the ball around ``index`` nearly as thick as it is within, inside the lungs."""
     if radius_mm < LEAST_HALF_MM:
         return False

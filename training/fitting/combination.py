@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -60,10 +61,10 @@ def choose_calibrator(figures: dict[str, tuple[float, float]]) -> str:
     return next(kind for kind, figure in fitted.items() if figure[0] <= best + error)
 
 
-def choose_on_top(figures: dict[str, tuple[float, float]]) -> str:
-    """Return the calibrator on top of the temperatures: none unless the best is better by over a standard error."""
+def plainest(figures: dict[str, tuple[float, float]]) -> str:
+    """Return the first (``figures`` run from plain to rich) within a standard error of the lowest loss."""
     best, error = min(figures.values())
-    return "none" if figures["none"][0] <= best + error else choose_calibrator(figures)
+    return next(name for name, (loss, _) in figures.items() if loss <= best + error)
 
 
 def operating_points(p: Array, labels: NDArray[np.bool_]) -> dict[str, float]:
@@ -147,22 +148,36 @@ def temperature_figures(unseen: Unseen, *, draws: int = 200) -> list[dict[str, A
     cross-fitted: a sample's temperature has not seen its patient.
     """
     names = np.array(unseen.groups)
-    rows_of = {name: np.flatnonzero(names == name) for name in np.unique(names)}
-    rng = np.random.default_rng(0)
-    drawn = [np.concatenate([rows_of[g] for g in rng.choice(list(rows_of), len(rows_of))]) for _ in range(draws)]
     rows = []
     for member, margins in zip(unseen.members, unseen.margins, strict=True):
-        redrawn = [fit_temperature(margins[chosen], unseen.labels[chosen])["temperature"] for chosen in drawn]
         after = cross_calibrated(margins, unseen.labels, unseen.groups, "temperature", seed=0)
         own = binary_figures(unseen.labels, expit(margins), after, names, draws=draws)
         rows.append({
             "network": member["prefix"],
-            "temperature": fit_temperature(margins, unseen.labels)["temperature"],
-            "interval": [float(v) for v in np.percentile(redrawn, [2.5, 97.5])],
+            **fit_temperature(margins, unseen.labels),
+            "interval": temperature_interval(fit_temperature, margins, unseen.labels, names, draws=draws),
             "n": len(unseen.labels),
             **{key: own[key] for key in TEMPERATURE_FIGURES},
         })  # fmt: skip
     return rows
+
+
+def temperature_interval(
+    fit: Callable[[Any, Any], dict[str, float]],
+    logits: Array,
+    labels: NDArray[Any],
+    groups: NDArray[Any],
+    *,
+    draws: int,
+) -> list[float]:
+    """Return the range of 95 % of the temperatures that are fitted to groups drawn with replacement."""
+    rows_of = [np.flatnonzero(groups == name) for name in np.unique(groups)]
+    rng = np.random.default_rng(0)
+    temperatures = []
+    for _ in range(draws):
+        rows = np.concatenate([rows_of[i] for i in rng.integers(0, len(rows_of), len(rows_of))])
+        temperatures.append(fit(logits[rows], labels[rows])["temperature"])
+    return [float(v) for v in np.percentile(temperatures, [2.5, 97.5])]
 
 
 def mean_margins(margins: Array, labels: NDArray[np.bool_], held_out: Array) -> Array:
@@ -198,16 +213,15 @@ def choose_combination(unseen: Unseen, candidates: list[Candidate], seed: int) -
     patients.
     """
     fold = group_folds(unseen.groups, list(unseen.labels), folds=10, seed=seed + 1)
-    fits = [fit_combination(unseen, candidate, seed) for candidate in candidates]
-    figures = []
-    for fitted in fits:
+    fits = {candidate.name: fit_combination(unseen, candidate, seed) for candidate in candidates}
+    figures = {}
+    for name, fitted in fits.items():
         p = expit(fitted.margins)
         losses = [negative_log_likelihood(unseen.labels[fold == k], p[fold == k]) for k in np.unique(fold)]
-        figures.append((float(np.mean(losses)), float(np.std(losses, ddof=1) / np.sqrt(len(losses)))))
-    best, error = min(figures)
-    chosen = next(number for number, (nll, _) in enumerate(figures) if nll <= best + error)
-    table = {own.name: list(pair) for own, pair in zip(candidates, figures, strict=True)}
-    return fits[chosen], {"chosen": candidates[chosen].name, "cross_validated_nll": table}
+        figures[name] = (float(np.mean(losses)), float(np.std(losses, ddof=1) / np.sqrt(len(losses))))
+    chosen = plainest(figures)
+    table = {name: list(pair) for name, pair in figures.items()}
+    return fits[chosen], {"chosen": chosen, "cross_validated_nll": table}
 
 
 def calibrate_combination(
@@ -220,7 +234,7 @@ def calibrate_combination(
     fitted, choice = choose_combination(unseen, candidates_of(groups, features), seed)
     z = fitted.margins
     figures = cross_validated_nll(z, unseen.labels, unseen.groups, seed=seed)
-    kind = choose_on_top(figures)
+    kind = plainest(figures)
     parameters = CALIBRATORS[kind](z, unseen.labels) if kind != "none" else {}
     p = cross_calibrated(z, unseen.labels, unseen.groups, kind, seed=seed)
     before = expit(group_margins(unseen.margins, unseen.members, fitted.recipe["groups"]).mean(axis=0))
@@ -294,17 +308,10 @@ def class_temperature_figures(
     logits: Array, labels: NDArray[np.int64], groups: list[str], judged: dict[str, Any], *, draws: int = 200
 ) -> dict[str, Any]:
     """Return the temperature of a classifier with its interval by group, and its figures before and after."""
-    names = np.array(groups)
-    rows_of = [np.flatnonzero(names == name) for name in np.unique(names)]
-    rng = np.random.default_rng(0)
-    redrawn = []
-    for _ in range(draws):
-        chosen = np.concatenate([rows_of[i] for i in rng.integers(0, len(rows_of), len(rows_of))])
-        redrawn.append(fit_class_temperature(logits[chosen], labels[chosen])["temperature"])
     return {
         "network": "planar0",
-        "temperature": fit_class_temperature(logits, labels)["temperature"],
-        "interval": [float(v) for v in np.percentile(redrawn, [2.5, 97.5])],
+        **fit_class_temperature(logits, labels),
+        "interval": temperature_interval(fit_class_temperature, logits, labels, np.array(groups), draws=draws),
         "n": len(labels),
         **{key: judged[key] for key in TEMPERATURE_FIGURES},
     }

@@ -317,7 +317,7 @@ def _calibration(task: str, results: dict[str, Any]) -> list[str]:
         rows = [[k.replace("_", " "), f"{v[0]:.4f} ± {v[1]:.4f}"] for k, v in compared.items()]
         lines += [
             "Calibrators compared by cross-validated log loss (mean, standard error). The plainest within one standard "
-            "error of the best ships, and none where none does better: here "
+            "error of the best ships, none being the plainest: here "
             f"{results['bundle']['calibration']['kind']}.",
             "",
             *table(["calibrator", "log loss"], rows),

@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from inference.lungs.search_region import LungExtent, LungSegmentation
-from inference.nodules.exclusion import Exclusion, exclusion_of, goes_on, share_in_lungs
+from inference.nodules.exclusion import Exclusion, continues_as_vessel, exclusion_of, share_in_lungs
 from inference.nodules.measurement import NoduleMeasure, measure_nodule
 from inference.types import Abstention, CtVolume
 
@@ -75,13 +75,13 @@ def test_a_vessel_goes_on_where_a_nodule_ends(
     drawn: dict[str, float], radius_mm: float, expected: bool, spacing_mm: tuple[float, float, float]
 ) -> None:
     volume, lungs = chest(**drawn, spacing_mm=spacing_mm)
-    assert goes_on(volume, lungs, middle(spacing_mm), radius_mm) == expected
+    assert continues_as_vessel(volume, lungs, middle(spacing_mm), radius_mm) == expected
 
 
 @pytest.mark.parametrize("wall_from_mm", [0.0, 4.0, 8.0])
 def test_the_wall_beside_a_pleural_nodule_is_no_way_out(wall_from_mm: float) -> None:
     volume, lungs = chest(ball_mm=14.0, wall_from_mm=wall_from_mm)
-    assert not goes_on(volume, lungs, middle(), 7.0)
+    assert not continues_as_vessel(volume, lungs, middle(), 7.0)
 
 
 @pytest.mark.parametrize("offset_mm", [-44.0, 44.0])
@@ -90,7 +90,7 @@ def test_the_end_of_the_volume_is_no_error(axis: int, offset_mm: float) -> None:
     volume, lungs = chest(ball_mm=12.0)
     index = list(middle())
     index[axis] += offset_mm / SPACING_MM[axis]
-    assert not goes_on(volume, lungs, (index[0], index[1], index[2]), 6.0)
+    assert not continues_as_vessel(volume, lungs, (index[0], index[1], index[2]), 6.0)
 
 
 def measured(volume: CtVolume) -> NoduleMeasure:

@@ -93,7 +93,7 @@ def test_the_axes_are_the_diameters_at_right_angles(
     assert np.array_equal(restored, expected)
 
 
-def test_places_are_plain_numbers_as_records_hold_them() -> None:
+def test_indices_are_plain_integers() -> None:
     measure = measure_nodule(with_ball(8.0), tuple(MIDDLE_MM / SPACING_MM))
     assert isinstance(measure, NoduleMeasure)
     assert measure.axes is not None
