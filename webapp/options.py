@@ -87,6 +87,8 @@ class WebOptions:
     """Duration of one event stream; the browser then reconnects."""
     max_wait_s: float = 4 * 3600.0
     """Waiting time after which a study comes first in the worklist's order by priority."""
+    report_template: str = ""
+    """Line of an accepted finding in the reporting text; if empty, that of the page's language."""
     upload_images_limit: int = 2000
     """Number of uploads with stored images; the oldest images are deleted first, predictions stay on record."""
 

@@ -8,6 +8,10 @@ from pydantic import Field, IPvAnyNetwork, SecretStr
 
 from lungnode.settings.section import Section
 
+_REPORTED = r"\{(number|density|side|third|mean|long|short|volume|image|series|comment)\}"
+_REPORT_TEMPLATE = rf"^([^\[\]{{}}]|{_REPORTED}|\[([^\[\]{{}}]|{_REPORTED})*\])*$"
+"""Text, names in braces, and clauses in brackets (frontend/src/report/template.ts)."""
+
 
 class WebSettings(Section):
     """Pages and API."""
@@ -40,5 +44,11 @@ class WebSettings(Section):
     """Origins that may read `/predict` and `/model_status` from a browser, as a JSON list; none by default."""
     max_wait_min: int = Field(default=240, ge=1)
     """Minutes that a study may wait for a reader before it comes first in the worklist's order by priority."""
+    report_template: str = Field(default="", max_length=500, pattern=_REPORT_TEMPLATE)
+    """Line of an accepted finding in the reporting text, such as `{number}: nodule[, {side}], {mean} mm[, {density}]`.
+
+    Names: number, density, side, third, mean, long, short, volume, image, series, comment. A part in brackets is left
+    out where one of its values is not known. Empty: our own, in the language of the page.
+    """
     threads: int = Field(default=8, ge=2)
     """Threads that answer requests."""

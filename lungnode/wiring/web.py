@@ -49,6 +49,7 @@ def web_options(settings: Settings) -> WebOptions:
         allowed_hosts=(urlsplit(web.public_url).hostname or "",) if web.public_url else (),
         secure_cookies=bool(web.public_url and web.public_url.startswith("https://")),
         max_wait_s=web.max_wait_min * 60.0,
+        report_template=web.report_template,
         threads=web.threads,
         trusted_proxies=web.trusted_proxies,
         forwarded_header=web.forwarded_header,

@@ -33,6 +33,8 @@ NODULE = SimpleNodule(index=(24.0, 52.0, 90.0), diameter_mm=18.0)
 """In the left lung: columns grow towards the patient's left in a standard axial slice."""
 
 
+REPORT_TEMPLATE = "RF {number}[ {third}]: {mean}; {comment}"
+"""Line of a reporting text, of a server with the option ``template``."""
 SMALL_BYTES = 2**20
 """Largest upload of a server with the option ``small``."""
 
@@ -67,6 +69,7 @@ def main(folder: Path, words: set[str]) -> None:
             upload_images_root=folder / "evidence",
             auth_required="auth" in words,
             version="test",
+            report_template=REPORT_TEMPLATE if "template" in words else "",
             max_upload_bytes=SMALL_BYTES if "small" in words else 256 * SMALL_BYTES,
         )
         app = create_app(

@@ -80,7 +80,13 @@ def viewer(study_uid: str) -> str:
     details = detail_of(study_uid)
     study, hide_model = Study.model_validate(details), blinded_reading.reads_first()
     shown = blinded_reading.blind_study(study) if hide_model else study
-    return render_template("viewer.html", study=shown, hide_model=hide_model, max_text=forms.MAX_TEXT)
+    return render_template(
+        "viewer.html",
+        study=shown,
+        hide_model=hide_model,
+        max_text=forms.MAX_TEXT,
+        report_template=current_services().options.report_template,
+    )
 
 
 @endpoint(

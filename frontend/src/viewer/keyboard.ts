@@ -68,6 +68,7 @@ function deciding(viewer: Viewer, controls: Controls): Actions {
     r: () => void viewer.list.decide("reject"),
     u: () => void viewer.list.decide("unsure"),
     t: () => viewer.list.comment(),
+    d: () => viewer.report?.open(),
     e: () => void viewer.finish(),
     Escape: () => (controls.isWindowing ? void viewer.goBack() : controls.useTool("window")),
   };

@@ -1,5 +1,7 @@
 // The viewer: puts panes, findings, the reading and the patient's other studies together.
 
+import { ReportDialog } from "../report/report_dialog";
+import type { Reported } from "../report/report_text";
 import type { ModelStatus } from "../shared/api";
 import { all, find, fromTemplate } from "../shared/dom";
 import { DraftStore } from "../shared/drafts";
@@ -51,6 +53,7 @@ export class Viewer {
   private readonly images = new Map<string, number | null>(); // Instance Numbers of findings' slices, once known
   readonly controls: Controls;
   readonly overruling: Overruling;
+  readonly report: ReportDialog | null; // for those who may give verdicts
   active: Pane;
   readonly record = new StudyRecord();
   selected: string | null = null;
@@ -118,6 +121,7 @@ export class Viewer {
     this.overruling = new Overruling(`${this.api}/overruled`, () => {
       void this.afterRequest(_("Analysis requested."));
     });
+    this.report = this.mayDecide ? new ReportDialog(() => this.reported()) : null;
     const fit = () => {
       for (const pane of this.panes) pane.fit();
     };
@@ -194,6 +198,15 @@ export class Viewer {
       if (own) this.images.set(finding.id, own.instance_number);
     }
     void this.list.crops.draw(series, findings);
+  }
+
+  private reported(): Reported[] {
+    return this.shownFindings().map((finding, index) => ({
+      number: index + 1,
+      finding,
+      image: this.images.get(finding.id) ?? null,
+      series: this.record.series(finding.series_instance_uid)?.series_number ?? null,
+    }));
   }
 
   private marksOf(pane: Pane, findings: Finding[]): Mark[] {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -258,3 +259,34 @@ def test_variables_that_are_no_misspelling_are_left_alone(
         (tmp_path / foreign).write_text("x")
     monkeypatch.setenv("LUNGNODE_SECRETS", str(tmp_path))
     load_settings()
+
+
+@pytest.mark.parametrize(
+    ("template", "is_taken"),
+    [
+        ("", True),
+        ("{number}: nodule[, {density}][, {side}], {mean} mm", True),
+        ("Nr. {number}\n{comment}", True),
+        ("{lobe}", False),
+        ("{number", False),
+        ("[{side}", False),
+        ("[{side} [{third}]]", False),
+        ("x" * 501, False),
+    ],
+)
+def test_a_report_template_names_what_there_is(monkeypatch: pytest.MonkeyPatch, template: str, is_taken: bool) -> None:
+    monkeypatch.setenv("LUNGNODE_WEB__REPORT_TEMPLATE", template)
+    if is_taken:
+        assert web_options(load_settings()).report_template == template
+        return
+    with pytest.raises(SettingsError, match="LUNGNODE_WEB__REPORT_TEMPLATE"):
+        load_settings()
+
+
+def test_templates_and_the_page_know_the_same_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    source = (Path(__file__).parents[4] / "frontend" / "src" / "report" / "template.ts").read_text()
+    (listed,) = re.findall(r"PLACEHOLDERS = \[(.*?)\] as const", source, re.DOTALL)
+    names = re.findall(r'"(\w+)"', listed)
+    assert len(names) == 11
+    monkeypatch.setenv("LUNGNODE_WEB__REPORT_TEMPLATE", "".join(f"[{{{name}}}]" for name in names))
+    assert load_settings().web.report_template
