@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import queue
 import socket
 import threading
 from typing import Any
@@ -65,11 +66,27 @@ class _Checkpoint(threading.Event):
             super().clear()
 
 
+class _MessageQueue(queue.Queue[tuple[int, Any] | tuple[None, None]]):
+    """Received messages of an association; the mark of its end stays in the queue.
+
+    pynetdicom marks the end of a connection by one ``(None, None)``. Whoever takes it first, a request that waits or
+    the reactor, leaves the next request waiting for a response until its timeout, since ``is_established`` changes
+    only when the reactor runs again.
+    """
+
+    def _get(self) -> tuple[int, Any] | tuple[None, None]:
+        message: tuple[int, Any] | tuple[None, None] = super()._get()
+        if message == (None, None):
+            self._put(message)  # nothing follows it
+        return message
+
+
 class RequestingEntity(AE):
-    """pynetdicom's application entity with the socket and the checkpoint of this module."""
+    """pynetdicom's application entity with the socket, the checkpoint and the message queue of this module."""
 
     def _create_socket(self, assoc: Association, address: AddressInformation, tls_args: Any) -> _ClientSocket:
         assoc._reactor_checkpoint = _Checkpoint(assoc)  # noqa: SLF001 (nothing public takes it)
+        assoc.dimse.msg_queue = _MessageQueue()
         created = _ClientSocket(assoc, address=address)
         created.tls_args = tls_args
         return created

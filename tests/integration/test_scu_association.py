@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import socket
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import pytest
-from pynetdicom import AE
+from pydicom import Dataset
+from pynetdicom import AE, evt
 from pynetdicom.association import Association
 from pynetdicom.dimse import DIMSEServiceProvider
+from pynetdicom.events import Event, EventHandlerType
 from pynetdicom.sop_class import Verification
 from pynetdicom.transport import AssociationSocket
 
@@ -24,12 +27,12 @@ SET_SOCKET = Association.set_socket
 
 
 @contextmanager
-def answering_node(*callers: str) -> Iterator[int]:
+def answering_node(*callers: str, handlers: Sequence[EventHandlerType] = ()) -> Iterator[int]:
     """A node that answers C-ECHO of these callers, or of all."""
     ae = AE("NODE")
     ae.require_calling_aet = list(callers)
     ae.add_supported_context(Verification)
-    server = ae.start_server(("127.0.0.1", 0), block=False)
+    server = ae.start_server(("127.0.0.1", 0), block=False, evt_handlers=list(handlers))
     try:
         yield server.server_address[1]
     finally:
@@ -69,6 +72,31 @@ def test_a_reactor_that_is_held_up_takes_no_response(entity: type[AE], monkeypat
                 assert association.send_c_echo().get("Status") == 0x0000
         finally:
             association.abort()
+
+
+def end_connection(event: Event) -> int:
+    """Answer nothing: end the connection, as the death of a peer does."""
+    event.assoc.dul.socket.socket.shutdown(socket.SHUT_RDWR)
+    return 0x0000
+
+
+def test_no_request_waits_for_a_response_once_the_connection_has_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The reactor, which would say that there is no association, is held up until the test is over."""
+    with answering_node(handlers=[(evt.EVT_C_ECHO, end_connection)]) as port:
+        ae = RequestingEntity("STATION")
+        ae.dimse_timeout = ae.network_timeout = 120
+        ae.add_requested_context(Verification)
+        association = ae.associate("127.0.0.1", port)
+        assert association.is_established
+        with monkeypatch.context() as patch:
+            patch.setattr(association._reactor_checkpoint, "set", lambda: None)
+            began_s = time.monotonic()
+            for _ in range(3):
+                assert association.send_c_echo() == Dataset()
+            assert time.monotonic() - began_s < 100
+        association._reactor_checkpoint.set()
+        association.join()
+        assert not association.is_established
 
 
 class Late(threading.Event):
