@@ -14,9 +14,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from queue import Empty, SimpleQueue
 
+from sqlalchemy import create_engine, text
+
 from db.domain.analyses import AnalysisStatus
 from db.engine.session import new_id
 from db.results import objects as results
+from db.results.failures import result_failures
 from dicom_node.phantom.writer import SeriesIdentity
 from dicom_node.storage.instance_store import dataset_sha256
 from dicom_node.storage.object_files import ObjectFiles, ObjectStoreAddress
@@ -210,12 +213,36 @@ class Outcome:
 def wait_for_results(hosts: Cluster, all_series: Sequence[CtSeries], timeout_s: float = 300.0) -> float:
     """Wait until every series has a whole current analysis with its report; gives the moment."""
     reader = hosts.webs[0] if hosts.webs else hosts.workers[0]
-    until(
-        lambda: [one.series_instance_uid for one in all_series if not _is_reported(reader, one.series_instance_uid)],
-        lambda left: not left,
-        timeout_s,
-    )
+
+    def unreported() -> list[str]:
+        return [one.series_instance_uid for one in all_series if not _is_reported(reader, one.series_instance_uid)]
+
+    try:
+        until(unreported, lambda left: not left, timeout_s)
+    except AssertionError as error:
+        for note in (*hosts.log, *_state_of(hosts, reader, unreported())):
+            error.add_note(note)
+        raise
     return time.monotonic()
+
+
+def _state_of(hosts: Cluster, reader: Service, uids: Sequence[str]) -> Iterator[str]:
+    """Describe the analyses of some series, failed results, workflows, and the last lines of the workers' logs."""
+    with reader.database.read() as session:
+        yield from (f"failure: {one}" for one in result_failures(session))
+    for uid in uids:
+        yield f"series: {reader.series(uid)}"
+        yield from (f"analysis: {one}" for one in reader.analyses(uid))
+    query = text(
+        "SELECT workflow_uuid, status, executor_id, queue_name, application_version, recovery_attempts, error,"
+        " created_at, updated_at FROM dbos.workflow_status ORDER BY created_at"
+    )
+    engine = create_engine(hosts.postgres.url)
+    with engine.connect() as connection:
+        yield from (f"workflow: {dict(row)}" for row in connection.execute(query).mappings())
+    engine.dispose()
+    for worker in hosts.workers:
+        yield "\n".join([worker.home.name, *worker.log.read_text().splitlines()[-20:]])
 
 
 def _is_reported(reader: Service, uid: str) -> bool:
