@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from inference.bundle import Bundle, bundle_folders, describe_bundle, parameter_count
@@ -39,6 +39,13 @@ class ModelsDescription:
     sha256: str
     statuses: tuple[ModelStatus, ...]
     plots: Mapping[str, Mapping[str, bytes]]
+
+    def status(self) -> dict[str, object]:
+        """Return the fields of the nodule model and the identity as JSON values, and all models in ``models``."""
+        models = [asdict(status) for status in self.statuses]
+        nodule = next(status for status in models if status["task"] == "nodule")
+        identity = {"name": self.name, "version": self.version, "sha256": self.sha256}
+        return {**nodule, **identity, "models": models}
 
 
 def describe_models(

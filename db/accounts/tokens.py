@@ -97,11 +97,6 @@ def revoke_tokens_of(session: Session, owner_id: str) -> None:
         _revoke(session, row)
 
 
-def tokens(session: Session) -> tuple[TokenRecord, ...]:
-    """List all tokens by name, revoked ones too."""
-    return tuple(_token(row) for row in session.scalars(select(TokenRow).order_by(TokenRow.name)))
-
-
 def _revoke(session: Session, row: TokenRow) -> None:
     if row.revoked_at is not None:
         return

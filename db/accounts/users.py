@@ -139,11 +139,6 @@ def user_record(session: Session, *, name: str | None = None, id: str | None = N
     return _user(row) if row else None
 
 
-def users(session: Session) -> tuple[UserRecord, ...]:
-    """List all users by name."""
-    return tuple(_user(row) for row in session.scalars(select(UserRow).order_by(UserRow.name_key)))
-
-
 def sign_in(database: Database, name: str, password: str, address: str = "") -> UserRecord | None:
     """Check a password, without an open transaction while the hash is computed.
 
@@ -176,15 +171,6 @@ def sign_in(database: Database, name: str, password: str, address: str = "") -> 
         if user is not None:
             sign_in_attempts.end_attempt(session, key)
         return user
-
-
-def check_password(session: Session, name: str, password: str) -> UserRecord | None:
-    """Check a password; None if name or password are wrong, or the account is disabled.
-
-    Holds the transaction while hashing and applies no delays; request handlers use ``sign_in``.
-    """
-    challenge = _challenge(session, name)
-    return _record_attempt(session, challenge, "", is_right=matches(challenge.password_hash, password))
 
 
 def _challenge(session: Session, name: str) -> _Challenge:

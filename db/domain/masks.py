@@ -85,11 +85,6 @@ class FindingMask:
         """Slices, rows and columns of the box."""
         return len(self.slices), self.rows, self.columns
 
-    @property
-    def voxel_count(self) -> int:
-        """Number of voxels inside."""
-        return sum(self.runs[1::2])
-
 
 def _check_slices(slices: Sequence[MaskSlice]) -> None:
     if not 1 <= len(slices) <= MAX_SLICES:

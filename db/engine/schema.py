@@ -1,4 +1,4 @@
-"""Schema upgrade, downgrade and revision. Safe when several processes start at once.
+"""Schema upgrade and revision. Safe when several processes start at once.
 
 Releases roll: the migration first, then host after host. So a migration only adds, and each ``upgrade`` records which
 revisions the schema serves; code of an earlier one continues, and restarts, on the newer schema. A migration that
@@ -16,7 +16,7 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, delete, insert, inspect, select, text
+from sqlalchemy import Connection, insert, inspect, select, text
 
 from db.domain.errors import UnfitDatabaseError
 from db.engine.connections import database_url, make_engine
@@ -50,15 +50,6 @@ def upgrade(url: str, revision: str = "head") -> None:
         command.upgrade(_config(connection), revision)
         if revision == "head":
             connection.execute(insert(ServedRevisionRow), [{"revision": head()}])
-
-
-def downgrade(url: str, revision: str) -> None:
-    """Downgrade the schema to ``revision`` (``base`` for none) in one transaction."""
-    with _locked(url) as connection:
-        command.downgrade(_config(connection), revision)
-        if _records_served(connection):
-            connection.execute(delete(ServedRevisionRow))
-            connection.execute(insert(ServedRevisionRow), [{"revision": revision}])
 
 
 def current(url: str) -> str | None:
@@ -123,10 +114,6 @@ def _serves(connection: Connection, revision: str) -> bool:
     return (
         connection.scalar(select(ServedRevisionRow.revision).where(ServedRevisionRow.revision == revision)) is not None
     )
-
-
-def _records_served(connection: Connection) -> bool:
-    return inspect(connection).has_table(ServedRevisionRow.__tablename__)
 
 
 def is_described(_object: object, name: str | None, *_: object) -> bool:

@@ -121,11 +121,6 @@ def record_arrivals(database: Database, instances: Sequence[ReceivedInstance]) -
         return record_instances(session, instances)
 
 
-def record_instance(session: Session, instance: ReceivedInstance) -> StoreVerdict:
-    """Index one instance; see ``record_instances``."""
-    return record_instances(session, [instance])[0]
-
-
 def record_instances(session: Session, instances: Sequence[ReceivedInstance]) -> list[StoreVerdict]:
     """Index instances whose files are stored already, in order; return a verdict for each.
 

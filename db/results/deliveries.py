@@ -206,12 +206,6 @@ def decline_pending(session: Session, analysis_id: str, reason: str, *, but_not:
     return len(delivery_ids)
 
 
-def delivery_record(session: Session, delivery_id: str) -> DeliveryRecord | None:
-    """Return the delivery of that id, or None."""
-    row = session.get(DeliveryRow, delivery_id)
-    return delivery_of_row(row) if row else None
-
-
 def sent_delivery(session: Session, sop_instance_uid: str, destination: str) -> DeliveryRecord | None:
     """Return the delivery of an object to a destination, or None (for storage commitment reports)."""
     statement = select(DeliveryRow).where(

@@ -13,12 +13,6 @@ from db.engine.session import record_of
 from db.tables.studies import InstanceRow, SeriesRow, StudyRow
 
 
-def instance_record(session: Session, sop_instance_uid: str) -> InstanceRecord | None:
-    """Return the instance of that UID, or None."""
-    row = session.scalars(select(InstanceRow).where(InstanceRow.sop_instance_uid == sop_instance_uid)).one_or_none()
-    return instance_of_row(row) if row else None
-
-
 def receiving_series(session: Session) -> tuple[SeriesRecord, ...]:
     """List the series still being received, longest quiet first."""
     statement = series_statement().where(SeriesRow.state == StudyState.RECEIVING)

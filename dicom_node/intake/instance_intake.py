@@ -190,12 +190,6 @@ class Intake:
         """Start the reception of an instance that arrives in fragments."""
         return Reception(self, announced, sender)
 
-    def receive(self, announced: Announced, dataset: bytes | memoryview, sender: Sender) -> IntakeVerdict:
-        """Store an instance that is complete in memory."""
-        reception = self.begin(announced, sender)
-        reception.write(dataset)
-        return reception.finish()
-
     def open_spool(self, announced: Announced, sender: Sender) -> Spool:
         """Check what is known before the dataset, and open a spool file for it.
 

@@ -7,7 +7,6 @@ was lost is submitted again, one that runs twice finds the first outcome.
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -20,8 +19,6 @@ from dbos import DBOS, DBOSConfig, DBOSPortableJSONSerializer, SetEnqueueOptions
 from db.domain.analyses import AnalysisRecord
 from db.domain.reasons import Reason
 from dicom_node.jobs.attempts import Attempt
-
-_log = logging.getLogger(__name__)
 
 APPLICATION_VERSION = "analysis-1"
 """Pinned: work that an older release left is taken up by a newer one. Changes only with the order of the steps."""

@@ -83,17 +83,6 @@ def make_results(job: ReportJob, limits: DecodeLimits | None = None) -> CreatedR
     return CreatedResults(objects, failures)
 
 
-def make_objects(job: ReportJob, limits: DecodeLimits | None = None) -> list[ResultObject]:
-    """Write the missing result objects of a job, and name all of them.
-
-    Raises
-    ------
-    Exception
-        Whatever the first that cannot be made raised.
-    """
-    return [created for plan in _plans(job, limits).values() for created in _write_missing(job, plan)]
-
-
 def _plans(job: ReportJob, limits: DecodeLimits | None) -> dict[str, _Plan]:
     """Return the objects of each kind with their builders."""
     results: dict[str, list[ResultObject]] = {}

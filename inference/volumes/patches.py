@@ -20,7 +20,6 @@ PATCH_SHAPE = (41, 81, 81)
 """Voxels (z, y, x) of a patch: odd, so that the centre is a voxel."""
 PATCH_SPACING_MM = (1.0, 0.5, 0.5)
 """Millimetres between them: 40 mm each way."""
-AIR_HU = -1000.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ import logging
 import os
 import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,11 +22,7 @@ if TYPE_CHECKING:
     from db.database import Database
     from db.domain.models import ModelIdentity
     from dicom_node.jobs.analysis_process import AnalysisPool, MakeAnalyzer
-    from lungnode.adapters.lazy_predictor import LazyPredictor
-    from lungnode.adapters.unavailable_predictor import UnavailablePredictor
-    from webapp.ports import MapName, MarkedPoint, PointAnswer, UploadAnalysis
 
-    DescribedPredictor = LazyPredictor | UnavailablePredictor
     Follower = Callable[[AnalysisPool, ModelIdentity], None]
     """Switches ``Attempts`` and ``Worker`` to another model."""
 
@@ -71,7 +67,8 @@ def located(files: Files, bundle: PromotedBundle) -> LiveBundle:
     return LiveBundle(local_paths[f"{FOLDER}/{bundle.sha256}/bundle.json"].parent, bundle.sha256)
 
 
-def _number(database: Database) -> int:
+def live_number(database: Database) -> int:
+    """Return the number of the latest promotion."""
     with database.read() as session:
         record = live_promotion(session)
     return record.number if record else NONE
@@ -147,7 +144,7 @@ class LivePool:
 
         If loading fails, the former model stays in use, and loading is retried after ``RETRY_S``.
         """
-        if time.monotonic() < self._not_before_s or _number(self._database) == self._number:
+        if time.monotonic() < self._not_before_s or live_number(self._database) == self._number:
             return
         self._not_before_s = time.monotonic() + RETRY_S
         former = self._pool
@@ -162,83 +159,3 @@ class LivePool:
         """End all processes."""
         if self._pool is not None:
             self._pool.close()
-
-
-class SwitchingPredictor:
-    """Predictor of the live model; implements ``webapp.ports.Predictor``.
-
-    Parameters
-    ----------
-    build
-        Builds the predictor of a promoted bundle, or that of the settings.
-    """
-
-    def __init__(
-        self, database: Database, files: Files, build: Callable[[LiveBundle | None], DescribedPredictor]
-    ) -> None:
-        self._database = database
-        self._files = files
-        self._build = build
-        self._number, bundle = current(database, files)
-        self._live = build(bundle)
-        self._former: DescribedPredictor | None = None
-        self._not_before_s = 0.0
-
-    def refresh(self) -> None:
-        """Switch to a newly promoted model; if it cannot be loaded, the former one stays in use.
-
-        It is loaded at once if the former one was. The former one is closed at the next call, after its last requests.
-        """
-        if self._former is not None:
-            self._former.close()
-            self._former = None
-        if time.monotonic() < self._not_before_s or _number(self._database) == self._number:
-            return
-        number, bundle = current(self._database, self._files)
-        built = self._build(bundle)
-        if not _can_answer(built, self._live):
-            built.close()
-            self._not_before_s = time.monotonic() + RETRY_S
-            _log.error("model:not_switched", extra={"code": "model_unavailable"})
-            return
-        self._number, self._former, self._live = number, self._live, built
-        _log.info("model:switched")
-
-    def close(self) -> None:
-        """End the decoding children."""
-        for predictor in (self._former, self._live):
-            if predictor is not None:
-                predictor.close()
-
-    def predict_upload(self, content: bytes, *, row: float | None, column: float | None) -> UploadAnalysis:
-        """See ``Predictor``."""
-        return self._live.predict_upload(content, row=row, column=column)
-
-    def preview(self, content: bytes) -> bytes:
-        """See ``Predictor``."""
-        return self._live.preview(content)
-
-    def analyse_point(self, study_instance_uid: str, point: MarkedPoint) -> PointAnswer:
-        """See ``Predictor``."""
-        return self._live.analyse_point(study_instance_uid, point)
-
-    def attention(self, study_instance_uid: str, point: MarkedPoint, kind: MapName = "attention") -> bytes:
-        """See ``Predictor``."""
-        return self._live.attention(study_instance_uid, point, kind)
-
-    def plots(self, model_name: str) -> Mapping[str, bytes]:
-        """See ``Predictor``."""
-        return self._live.plots(model_name)
-
-    def status(self) -> dict[str, object]:
-        """See ``Predictor``."""
-        return self._live.status()
-
-
-def _can_answer(built: DescribedPredictor, former: DescribedPredictor) -> bool:
-    """Return whether a predictor can replace another, loading it if the other is loaded."""
-    if not former.is_available:
-        return True
-    if former.is_in_memory and built.is_available:
-        return built.load().is_available
-    return built.is_available

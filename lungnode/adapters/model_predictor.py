@@ -34,7 +34,6 @@ from lungnode.adapters.image_codec import (
     overlay_png,
     windowed,
 )
-from lungnode.adapters.lazy_predictor import status_of
 from lungnode.adapters.stored_series import StoredSeries
 from webapp.http.errors import UnfitInputError
 from webapp.ports import MapName, MarkedPoint, PointAnswer, UploadAnalysis
@@ -109,7 +108,7 @@ class ModelPredictor:
 
     def status(self) -> dict[str, object]:
         """See ``Predictor``."""
-        return status_of(self._models.description)
+        return self._models.description.status()
 
     @contextmanager
     def _written(self, content: bytes, suffix: str = ".dcm") -> Iterator[Path]:

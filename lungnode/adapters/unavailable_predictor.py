@@ -10,11 +10,6 @@ class UnavailablePredictor:
     """Predictor that refuses every request with 503; images are still received and stored."""
 
     is_available = False
-    is_in_memory = False
-
-    def load(self) -> UnavailablePredictor:
-        """Return itself."""
-        return self
 
     def predict_upload(self, content: bytes, *, row: float | None, column: float | None) -> UploadAnalysis:
         """See ``Predictor``."""

@@ -8,8 +8,6 @@ from pathlib import Path
 
 from dicom_node.intake.counters import Counters
 
-PATTERN = "counts-*.json"
-
 
 class CountsFile:
     """The counters of this process, as a file in ``HOME/run``."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from db.domain.accounts import Role
-from lungnode.adapters.live_model import LiveBundle, SwitchingPredictor, checked
+from lungnode.adapters.live_model import LiveBundle, checked
 from lungnode.settings.dicom import Destination, Peer
 from lungnode.settings.service import Settings, is_loopback
 from lungnode.settings.web import WebSettings
@@ -20,7 +20,7 @@ from lungnode.wiring.base import build_intake, decode_limits, open_database, ope
 if TYPE_CHECKING:
     from flask import Flask
 
-    from lungnode.adapters.lazy_predictor import LazyPredictor
+    from lungnode.adapters.live_predictor import LazyModels
     from lungnode.adapters.model_predictor import ModelPredictor
     from lungnode.adapters.stored_series import StoredSeries
     from lungnode.adapters.unavailable_predictor import UnavailablePredictor
@@ -97,6 +97,7 @@ class Web:
 
     def __init__(self, settings: Settings) -> None:
         from lungnode.adapters.archive_files import ArchiveFiles, SharedPictures
+        from lungnode.adapters.live_predictor import LivePredictor
         from lungnode.adapters.stored_series import StoredSeries
         from lungnode.adapters.web_intake import WebIntake
         from webapp.assembly import create_app
@@ -107,8 +108,8 @@ class Web:
         self._store = open_store(settings)
         self._stored = StoredSeries(self._database, self._store, decode_limits(settings))
         self._files = ArchiveFiles(self._store, decode_limits(settings), self._database)
-        build = partial(build_predictor, settings, self._stored)
-        self.predictor = SwitchingPredictor(self._database, self._store.files, build)
+        build = partial(describe_live, settings, self._stored)
+        self.predictor = LivePredictor(self._database, self._store.files, build)
         self.app: Flask = create_app(
             database=self._database,
             predictor=self.predictor,
@@ -131,23 +132,20 @@ class Web:
         self._database.dispose()
 
 
-def build_predictor(
-    settings: Settings, stored: StoredSeries, promoted: LiveBundle | None = None
-) -> LazyPredictor | UnavailablePredictor:
-    """Build the predictor for uploads and clicks, which loads the models when first needed."""
+def describe_live(settings: Settings, stored: StoredSeries, promoted: LiveBundle | None = None) -> LazyModels:
+    """Describe the models for uploads and clicks, which are loaded when first needed."""
     from inference.description import describe_models
     from inference.errors import InferenceError
-    from lungnode.adapters.lazy_predictor import LazyPredictor
-    from lungnode.adapters.unavailable_predictor import UnavailablePredictor
+    from lungnode.adapters.live_predictor import LazyModels
 
     model = settings.model
+    description = None
     try:
         over = checked(promoted)
         description = describe_models(model.bundle, model.device, model.engine, model.variant, over=over)
     except InferenceError:
         _log.exception("model:unavailable")
-        return UnavailablePredictor()
-    return LazyPredictor(description, partial(load_predictor, settings, stored, promoted))
+    return LazyModels(description, partial(load_predictor, settings, stored, promoted))
 
 
 def load_predictor(

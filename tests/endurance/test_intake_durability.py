@@ -16,9 +16,9 @@ import pytest
 from pynetdicom import build_context
 
 from benchmarks import kill_cycles
-from db.studies.instances import instance_record
 from dicom_node.client.scu_association import RequestingEntity
 from tests.support.intake import CT, EXPLICIT, ct_dataset, listening, part10, running_node
+from tests.support.records import instance_record
 
 SERVER = """
 import sys, threading

@@ -20,11 +20,11 @@ from db.domain.models import ModelIdentity
 from db.domain.reasons import Reason
 from db.domain.studies import ReceivedInstance, StudyState
 from db.domain.worklist import StudyDetail, WorklistQuery
-from db.intake.ingest import record_instance
 from db.read_models import studies
 from db.studies.instances import input_digest, series_record
 from db.worklist import rows as worklist
 from tests.support.databases import ManualClock
+from tests.support.records import record_instance
 
 Received = Callable[..., ReceivedInstance]
 NewFindings = Callable[..., NewFinding]

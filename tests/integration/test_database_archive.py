@@ -19,10 +19,10 @@ from db.domain.models import ModelIdentity
 from db.domain.studies import PatientAttributes, ReceivedInstance
 from db.domain.uids import EXPLICIT_VR_LITTLE_ENDIAN
 from db.engine.session import new_id, now
-from db.intake.ingest import record_instance
 from db.studies import instances
 from db.tables.exchange import ResultRow
 from db.tables.studies import StudyRow
+from tests.support.records import record_instance
 
 EVERYTHING = Page(100)
 PEOPLE = {

@@ -21,9 +21,9 @@ from db.database import Database
 from db.domain.audit import AuditEvent
 from db.domain.errors import AuditKeyError, UnfitDatabaseError
 from db.domain.studies import ReceivedInstance
-from db.intake.ingest import record_instance
 from db.read_models import studies
 from db.tables.audit import AuditEventRow, AuditHeadRow
+from tests.support.records import record_instance
 
 COLUMNS = ("sequence", "occurred_at", "action", "actor", "subject", "outcome", "details", "mac")
 OTHER_KEY = bytes(32)

@@ -25,12 +25,12 @@ from db.domain.models import ModelIdentity
 from db.domain.reasons import Reason
 from db.domain.studies import ReceivedInstance
 from db.domain.uploads import UploadAnswer, UploadPatient, UploadPrediction
-from db.intake.ingest import record_instance
 from db.read_models import studies
 from db.results import deliveries
 from db.studies.completion import force_complete
 from db.studies.instances import receiving_series
 from tests.support.databases import ManualClock
+from tests.support.records import delivery_record, record_instance
 
 Received = Callable[..., ReceivedInstance]
 SR = "1.2.840.10008.5.1.4.1.1.88.33"
@@ -83,7 +83,7 @@ def test_a_delivery_is_asked_for_once(database: Database, analysis: AnalysisReco
     with database.read() as session:
         assert deliveries.sent_delivery(session, "2.25.1", "PACS") == first
         assert deliveries.sent_delivery(session, "2.25.1", "NOWHERE") is None
-        assert deliveries.delivery_record(session, first.id) == first
+        assert delivery_record(session, first.id) == first
 
 
 def test_deliveries_asked_for_at_once_are_one(database: Database, analysis: AnalysisRecord) -> None:
@@ -215,8 +215,8 @@ def test_no_identity_reaches_the_audit_trail(
         findings.record_assessment(session, marked.id, Verdict.REJECT, "CANARY", "CANARY said so", reader="ann")
         predictions.record_prediction(session, prediction, actor="anonymous")
         users.add_user(session, "ann", "correct horse battery", Role.RADIOLOGIST)
-        users.check_password(session, "CANARY", "CANARY")
-        users.check_password(session, "ann", "CANARY")
+    assert users.sign_in(database, "CANARY", "CANARY") is None
+    assert users.sign_in(database, "ann", "CANARY") is None
     delivery = deliver(database, done)
     report(database, delivery, DeliveryStatus.SENT)
     with database.read() as session:
@@ -272,9 +272,7 @@ def test_a_retracted_analysis_sends_nothing_more(database: Database, analysis: A
     report(database, gone, DeliveryStatus.SENT)
     with database.begin() as session:
         assert deliveries.decline_pending(session, analysis.id, "withdrawn") == 1
-        result = {
-            one.id: one.status for one in (deliveries.delivery_record(session, d.id) for d in (waiting, gone)) if one
-        }
+        result = {one.id: one.status for one in (delivery_record(session, d.id) for d in (waiting, gone)) if one}
     assert result == {waiting.id: DeliveryStatus.DECLINED, gone.id: DeliveryStatus.SENT}
 
 

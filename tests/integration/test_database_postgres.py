@@ -23,10 +23,10 @@ from db.domain.findings import NewFinding, Verdict
 from db.domain.models import ModelIdentity
 from db.domain.studies import ReceivedInstance
 from db.engine import schema
-from db.intake.ingest import record_instance
 from db.read_models import studies
 from db.results import deliveries
 from db.studies.instances import series_record
+from tests.support.records import record_instance
 
 pytestmark = pytest.mark.postgres
 

@@ -14,10 +14,10 @@ from db.domain.errors import InvalidRecordError, UnknownRecordError
 from db.domain.models import ModelIdentity
 from db.domain.studies import ReceivedInstance
 from db.domain.worklist import WorklistItem, WorklistQuery
-from db.intake.ingest import record_instance
 from db.studies.instances import receiving_series, series_record
 from db.worklist import rows as worklist
 from db.worklist import saved_filters
+from tests.support.records import record_instance
 
 Received = Callable[..., ReceivedInstance]
 STUDY = "1.2.3"

@@ -11,7 +11,7 @@ from sqlalchemy import text
 from db.analyses import scheduling
 from db.domain.analyses import AnalysisRecord, AnalysisStatus
 from db.domain.models import ModelIdentity
-from db.intake.ingest import record_instance
+from tests.support.records import record_instance
 
 NOW = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
 

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
-import shutil
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 from alembic.autogenerate import compare_metadata
@@ -19,8 +17,9 @@ from db.domain.errors import UnfitDatabaseError
 from db.domain.studies import ReceivedInstance
 from db.engine import schema
 from db.engine.connections import make_engine
-from db.intake.ingest import record_instance
 from db.tables.all import METADATA
+from tests.support.migrated import downgrade
+from tests.support.records import record_instance
 
 KEY = bytes(range(32))
 NEXT = """
@@ -80,7 +79,7 @@ def test_up_down_and_up_again(database_url: str, received: Callable[..., Receive
     with database.begin() as session:
         record_instance(session, received())
     database.dispose()
-    schema.downgrade(database_url, "base")
+    downgrade(database_url, "base")
     assert schema.current(database_url) is None
     assert _objects(database_url) == {"alembic_version"}
     schema.upgrade(database_url)
@@ -97,7 +96,7 @@ def test_each_step_goes_up_and_down_alone(database_url: str) -> None:
         schema.upgrade(database_url, revision)
         assert schema.current(database_url) == revision
     for revision in reversed(revisions[:-1]):
-        schema.downgrade(database_url, revision)
+        downgrade(database_url, revision)
         assert schema.current(database_url) == revision
     schema.upgrade(database_url)
     assert schema.is_current(database_url)
@@ -151,22 +150,6 @@ def test_code_of_an_earlier_revision_runs_on_and_starts_on_a_newer_schema(databa
     assert schema.is_newer(database_url)
     with pytest.raises(UnfitDatabaseError, match="of a newer release"):
         schema.upgrade(database_url)
-
-
-def test_a_schema_taken_down_again_serves_no_later_code(
-    database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    first = schema.head()
-    shutil.copytree(schema.MIGRATIONS, tmp_path / "migrations")
-    (tmp_path / "migrations" / "versions" / "next.py").write_text(NEXT.format(first))
-    monkeypatch.setattr(schema, "MIGRATIONS", tmp_path / "migrations")
-    schema.upgrade(database_url)
-    assert schema.current(database_url) == "next"
-    schema.downgrade(database_url, first)
-    engine = make_engine(database_url)
-    with engine.begin() as connection:
-        assert list(connection.scalars(text("SELECT revision FROM served_revisions"))) == [first]
-    engine.dispose()
 
 
 @pytest.mark.parametrize("revision", ["0001", "0020"])

@@ -14,18 +14,17 @@ from db.database import Database
 from db.domain.errors import InvalidRecordError, UnknownRecordError
 from db.domain.studies import PatientAttributes, ReceivedInstance, StoreVerdict, StudyState
 from db.domain.worklist import WorklistQuery
-from db.intake.ingest import record_instance
 from db.read_models import studies
 from db.studies.completion import force_complete
 from db.studies.instances import (
     input_digest,
-    instance_record,
     receiving_series,
     series_instances,
     series_record,
 )
 from db.tables.studies import InstanceRow, PatientRow, SeriesRow, StudyRow
 from db.worklist import rows as worklist
+from tests.support.records import instance_record, record_instance
 
 Received = Callable[..., ReceivedInstance]
 

@@ -42,9 +42,7 @@ def test_a_user_signs_in_by_name_of_any_case(database: Database) -> None:
     assert users.sign_in(database, " ann ", PASSWORD) == user
     assert users.sign_in(database, "ANN", PASSWORD) == user
     with database.begin() as session:
-        assert users.check_password(session, "Ann", PASSWORD) == user
         assert users.user_record(session, name="ann") == users.user_record(session, id=user.id) == user
-        assert users.users(session) == (user,)
 
 
 @pytest.mark.parametrize("name", ["Ann", "bob", "", "\0", "\udc80", "x" * 5000])
@@ -229,7 +227,6 @@ def test_a_token_works_until_it_expires_or_is_revoked(database: Database, clock:
         assert tokens.check_token(session, plain + "x") is None
         assert tokens.check_token(session, "") is None
         assert tokens.check_token(session, "\udc80\0") is None
-        assert [token.name for token in tokens.tokens(session)] == ["brief", "viewer"]
     clock.advance(3601)
     with database.begin() as session:
         assert tokens.check_token(session, brief) is None

@@ -20,12 +20,12 @@ from db.domain.models import ModelIdentity
 from db.domain.reasons import Reason
 from db.domain.studies import PatientAttributes, ReceivedInstance, StudyState
 from db.domain.worklist import WorklistPage, WorklistQuery
-from db.intake.ingest import record_instance
 from db.monitoring import workload
 from db.results import deliveries
 from db.studies.instances import receiving_series
 from db.worklist import rows as worklist
 from tests.support.databases import ManualClock
+from tests.support.records import record_instance
 
 Received = Callable[..., ReceivedInstance]
 

@@ -23,7 +23,6 @@ from pynetdicom.pdu_primitives import UserIdentityNegotiation
 from benchmarks.receivers import path_without_ours
 from benchmarks.sender import associate_rq
 from db.audit import trail as audit
-from db.studies.instances import instance_record
 from dicom_node.client.scu_association import RequestingEntity
 from dicom_node.encoding.transfer_syntaxes import STORAGE_CLASSES, TRANSFER_SYNTAXES
 from dicom_node.port.access import PeerRule
@@ -43,6 +42,7 @@ from tests.support.intake import (
     part10,
     running_node,
 )
+from tests.support.records import instance_record
 from tests.support.service import until
 
 VERIFICATION = "1.2.840.10008.1.1"

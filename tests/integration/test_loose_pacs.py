@@ -39,6 +39,7 @@ from dicom_node.services.storage_service import start_listener
 from dicom_node.storage.instance_store import InstanceStore
 from lungnode.cli import run
 from tests.support.factories import CtSeries, Defects, ct_series
+from tests.support.intake import receive_instance
 
 IMAGES = 12
 TIMEOUTS = ScuTimeouts(10, 30, 120)
@@ -336,7 +337,9 @@ def take(intake: Intake, series: CtSeries) -> None:
         ds = dcmread(path)
         content = path.read_bytes()
         announced = Announced(str(ds.SOPClassUID), str(ds.SOPInstanceUID), str(ds.file_meta.TransferSyntaxUID))
-        assert intake.receive(announced, content[read_file_meta(content)[1] :], Sender("CT", "127.0.0.1")).is_stored
+        assert receive_instance(
+            intake, announced, content[read_file_meta(content)[1] :], Sender("CT", "127.0.0.1")
+        ).is_stored
 
 
 CURRENT = {"PatientID": "P1", "IssuerOfPatientID": "H1", "PatientBirthDate": "19500101", "StudyDate": "20250101"}

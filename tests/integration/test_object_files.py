@@ -29,6 +29,7 @@ from inference.bundle import SHIPPED, read_bundle
 from lungnode.adapters.archive_files import SharedPictures
 from lungnode.adapters.live_model import checked, keep_bundle, located
 from tests.support.factories import ct_series, sqlite_database
+from tests.support.intake import receive_instance
 from tests.support.object_store import object_store
 from webapp.http.errors import UnfitInputError
 from webapp.services import upload_images
@@ -103,7 +104,7 @@ def send(intake: Intake, path: Path) -> Status:
     content = path.read_bytes()
     meta, start = read_file_meta(content)
     announced = Announced(meta.sop_class_uid, meta.sop_instance_uid, meta.transfer_syntax_uid)
-    return intake.receive(announced, content[start:], SENDER).status
+    return receive_instance(intake, announced, content[start:], SENDER).status
 
 
 def test_what_one_host_acknowledges_another_reads(

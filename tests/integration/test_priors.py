@@ -36,6 +36,7 @@ from dicom_node.services.storage_service import PortServices, start_listener
 from dicom_node.storage.instance_store import InstanceStore
 from tests.support.databases import AUDIT_KEY
 from tests.support.factories import MODEL, CtSeries, Defects, ct_series, sqlite_database
+from tests.support.intake import receive_instance
 
 TIMEOUTS = ScuTimeouts(10, 30, 120)
 
@@ -69,7 +70,7 @@ def take(intake: Intake, series: CtSeries) -> None:
         content = path.read_bytes()
         announced = Announced(str(ds.SOPClassUID), str(ds.SOPInstanceUID), str(ds.file_meta.TransferSyntaxUID))
         _, start = read_file_meta(content)
-        assert intake.receive(announced, content[start:], Sender("MODALITY", "127.0.0.1")).is_stored
+        assert receive_instance(intake, announced, content[start:], Sender("MODALITY", "127.0.0.1")).is_stored
 
 
 @pytest.fixture

@@ -26,6 +26,7 @@ from dicom_node.intake.instance_intake import Sender as Calling
 from dicom_node.intake.reindex import ReindexedFile, reindex
 from dicom_node.storage.instance_store import InstanceStore
 from tests.support.factories import CtSeries, ct_series, sqlite_database
+from tests.support.intake import receive_instance
 from tests.support.scale_out import make_series
 from tests.support.service import Sender, Service
 
@@ -57,7 +58,7 @@ def receive(store: InstanceStore, database: Database, series: CtSeries) -> None:
         content = path.read_bytes()
         meta, start = read_file_meta(content)
         announced = Announced(meta.sop_class_uid, meta.sop_instance_uid, meta.transfer_syntax_uid)
-        assert intake.receive(announced, content[start:], Calling("PACS", "10.0.0.7")).is_stored
+        assert receive_instance(intake, announced, content[start:], Calling("PACS", "10.0.0.7")).is_stored
 
 
 @pytest.fixture

@@ -24,6 +24,7 @@ from db.results import objects as results
 from dicom_node.storage.instance_store import InstanceStore
 from lungnode.cli import run
 from tests.support.factories import CtSeries, answer_series, ct_series, index_series
+from tests.support.records import delivery_record
 
 SR = "1.2.840.10008.5.1.4.1.1.88.34"
 AGE = timedelta(days=31)
@@ -47,7 +48,7 @@ class Home:
 
     def statuses(self) -> dict[str, DeliveryStatus]:
         with self.database.read() as session:
-            records = {name: deliveries.delivery_record(session, one) for name, one in self.dead.items()}
+            records = {name: delivery_record(session, one) for name, one in self.dead.items()}
         return {name: record.status for name, record in records.items() if record}
 
     def actors(self, action: str) -> list[str]:

@@ -17,12 +17,12 @@ from db.domain.analyses import AnalysisOutcome
 from db.domain.exchange import RetractionCode
 from db.domain.findings import NewFinding, Verdict
 from db.domain.reasons import Reason
-from db.results import deliveries
 from db.results import objects as results
 from dicom_node.phantom.writer import SeriesIdentity
 from dicom_node.results.objects import ReportSettings, ResultMaker
 from dicom_node.storage.files import LocalFiles
 from tests.support.factories import CtSeries, answer_series, ct_series, index_series, sqlite_database
+from tests.support.records import delivery_record
 
 SITTING = timedelta(minutes=1)
 
@@ -109,7 +109,7 @@ def test_a_result_whose_findings_are_all_rejected_is_withdrawn(setup: FollowUpSe
     rejected = {item.ReferencedSOPInstanceUID for one in named for item in one.ReferencedSOPSequence}
     assert rejected == {delivery.sop_instance_uid for delivery in requested}
     with setup.database.read() as session:
-        records = [deliveries.delivery_record(session, delivery.id) for delivery in requested]
+        records = [delivery_record(session, delivery.id) for delivery in requested]
     assert {one.status.value for one in records if one} == {"declined"}
 
 

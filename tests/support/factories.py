@@ -21,12 +21,12 @@ from db.database import Database
 from db.domain.analyses import AnalysisOutcome
 from db.domain.models import ModelIdentity
 from db.domain.studies import PatientAttributes, ReceivedInstance
-from db.intake.ingest import record_instance
 from db.studies.instances import series_record
 from dicom_node.encoding.part10 import read_file_meta
 from dicom_node.phantom.spec import Phantom, PhantomSpec
 from dicom_node.phantom.writer import SeriesIdentity, SeriesLayout, save_instance, series_common, slice_instance
 from tests.support.migrated import migrate_sqlite
+from tests.support.records import record_instance
 
 FIELD_MM = 340.0
 """Side of the square that a test slice covers."""

@@ -19,7 +19,7 @@ from pydicom.uid import UID, ExplicitVRLittleEndian
 from db.database import Database
 from db.engine import schema
 from dicom_node.intake.counters import Counters
-from dicom_node.intake.instance_intake import Announced, Intake, IntakeLimits, Sender
+from dicom_node.intake.instance_intake import Announced, Intake, IntakeLimits, IntakeVerdict, Sender
 from dicom_node.port.listener import Listener, ListenerSettings
 from dicom_node.services.storage_service import start_listener
 from dicom_node.storage.instance_store import InstanceStore
@@ -155,3 +155,12 @@ def listening(node: Node, settings: ListenerSettings | None = None) -> Iterator[
         yield listener
     finally:
         listener.stop()
+
+
+def receive_instance(
+    intake: Intake, announced: Announced, dataset: bytes | memoryview, sender: Sender
+) -> IntakeVerdict:
+    """Store an instance that is complete in memory."""
+    reception = intake.begin(announced, sender)
+    reception.write(dataset)
+    return reception.finish()

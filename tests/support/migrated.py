@@ -1,4 +1,4 @@
-"""SQLite databases with the current schema: migrated once by each process that runs tests, and copied from then on."""
+"""SQLite databases with the current schema, migrated once by each process that runs tests and copied; the way back."""
 
 from __future__ import annotations
 
@@ -6,7 +6,11 @@ import tempfile
 from functools import cache
 from pathlib import Path
 
+from alembic import command
+from alembic.config import Config
+
 from db.engine import schema
+from db.engine.connections import make_engine
 
 
 def migrate_sqlite(path: Path) -> str:
@@ -19,6 +23,16 @@ def migrate_sqlite(path: Path) -> str:
     path.touch(_template()[0])
     path.write_bytes(_template()[1])
     return url
+
+
+def downgrade(url: str, revision: str) -> None:
+    """Downgrade the schema to ``revision`` (``base`` for none)."""
+    engine, config = make_engine(url), Config()
+    config.set_main_option("script_location", str(schema.MIGRATIONS))
+    with engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.downgrade(config, revision)
+    engine.dispose()
 
 
 @cache

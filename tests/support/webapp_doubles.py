@@ -24,11 +24,11 @@ from db.domain.reasons import Reason
 from db.domain.scanners import Scanner
 from db.domain.studies import PatientAttributes, ReceivedInstance, StudyState
 from db.domain.uploads import UploadAnswer
-from db.intake.ingest import record_instance
 from db.studies.instances import series_record
 from inference.calibration.evidence import displayed_limits
 from inference.displayed import DisplayedProbability, Question
 from tests.support.migrated import migrate_sqlite
+from tests.support.records import record_instance
 from webapp.http.errors import UnfitInputError
 from webapp.ports import (
     AcceptedStudy,

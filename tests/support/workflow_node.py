@@ -18,12 +18,12 @@ from db.audit import trail as audit
 from db.database import Database
 from db.domain.analyses import AnalysisRecord
 from db.domain.studies import PatientAttributes, ReceivedInstance, SeriesRecord
-from db.intake.ingest import record_instance
 from db.read_models import studies
 from db.studies.instances import series_record
 from dicom_node.phantom.writer import SeriesIdentity
 from tests.support import workflow_process
 from tests.support.factories import ct_series
+from tests.support.records import record_instance
 from tests.support.service import FINISHED, until
 
 FORKED = multiprocessing.get_context("forkserver")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 
-import structlog
 from flask import Blueprint, Response, g
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
@@ -18,7 +17,6 @@ from webapp.endpoints import ANY_QUERY, EVERYONE, OBSERVE, TEXT, endpoint
 from webapp.services.registry import Services, current_services
 
 blueprint = Blueprint("health", __name__)
-log = structlog.get_logger(__name__)
 
 """Bytes written and synced to test the disk: a quota may apply although the file system reports free space."""
 

@@ -11,7 +11,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 WIDTH, HEIGHT = 100.0, 100.0
-_MIN_SPAN = 0.02
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from db.studies.instances import instance_record
 from dicom_node.intake.instance_intake import IntakeVerdict, Sender
-from tests.support.intake import Node, announced, ct_dataset, encoded, running_node
+from tests.support.intake import Node, announced, ct_dataset, encoded, receive_instance, running_node
+from tests.support.records import instance_record
 
 THREADS = 8
 SENDER = Sender("PACS", "127.0.0.1")
@@ -27,7 +27,7 @@ def node(tmp_path: Path) -> Iterator[Node]:
 
 def receive(node: Node, number: int) -> IntakeVerdict:
     ds = ct_dataset(number)
-    return node.intake.receive(announced(ds), encoded(ds), SENDER)
+    return receive_instance(node.intake, announced(ds), encoded(ds), SENDER)
 
 
 def receive_one_of(node: Node, numbers: Sequence[int], index: int) -> IntakeVerdict:

@@ -17,7 +17,7 @@ from db.database import Database
 from db.domain.errors import DatabaseUnavailableError, InvalidRecordError
 from db.domain.studies import ReceivedInstance, StoreVerdict, StudyState
 from db.intake.ingest import record_arrivals
-from db.studies.instances import instance_record, receiving_series, series_instances
+from db.studies.instances import receiving_series, series_instances
 from dicom_node.encoding.elements import WalkLimits
 from dicom_node.encoding.status import Status
 from dicom_node.intake.instance_intake import Announced, IntakeLimits, IntakeVerdict
@@ -34,8 +34,10 @@ from tests.support.intake import (
     announced,
     ct_dataset,
     encoded,
+    receive_instance,
     running_node,
 )
+from tests.support.records import instance_record
 
 
 @pytest.fixture
@@ -46,7 +48,7 @@ def node(tmp_path: Path) -> Iterator[Node]:
 
 def send(node: Node, ds: Dataset, transfer_syntax: str = EXPLICIT, **changes: str) -> IntakeVerdict:
     said = dataclasses.replace(announced(ds, transfer_syntax), **changes)
-    return node.intake.receive(said, encoded(ds, transfer_syntax), SENDER)
+    return receive_instance(node.intake, said, encoded(ds, transfer_syntax), SENDER)
 
 
 def actions(node: Node) -> list[str]:
@@ -155,7 +157,7 @@ def test_refusals(
     said = dataclasses.replace(announced(ds), **changes)
     spoil(ds)
 
-    verdict = node.intake.receive(said, encoded(ds), SENDER)
+    verdict = receive_instance(node.intake, said, encoded(ds), SENDER)
 
     assert (verdict.code, verdict.status) == (code, status)
     assert not verdict.is_stored
@@ -170,7 +172,7 @@ def test_refusals(
 def test_a_cut_off_dataset_is_not_understood(node: Node) -> None:
     ds = ct_dataset()
 
-    verdict = node.intake.receive(announced(ds), encoded(ds)[:-3], SENDER)
+    verdict = receive_instance(node.intake, announced(ds), encoded(ds)[:-3], SENDER)
 
     assert (verdict.status, verdict.code) == (Status.CANNOT_UNDERSTAND, "truncated")
 
@@ -179,7 +181,7 @@ def test_a_peer_that_may_not_store_is_refused(node: Node) -> None:
     ds = ct_dataset()
     viewer = dataclasses.replace(SENDER, may_store=False)
 
-    verdict = node.intake.receive(announced(ds), encoded(ds), viewer)
+    verdict = receive_instance(node.intake, announced(ds), encoded(ds), viewer)
 
     assert (verdict.status, verdict.code) == (Status.NOT_AUTHORIZED, "not-authorized")
 
@@ -295,7 +297,7 @@ def test_an_abandoned_instance_leaves_nothing(node: Node) -> None:
 
 def test_a_flood_of_refusals_does_not_fill_the_trail(node: Node) -> None:
     for _ in range(200):
-        node.intake.receive(Announced(CT, "1.2.3", EXPLICIT), b"junk", SENDER)
+        receive_instance(node.intake, Announced(CT, "1.2.3", EXPLICIT), b"junk", SENDER)
 
     assert node.counters.snapshot()["refusals", "truncated"] == 200
     assert 50 <= len(actions(node)) <= 90
@@ -321,7 +323,7 @@ def test_logs_hold_no_identity(node: Node, caplog: pytest.LogCaptureFixture) -> 
     send(node, ds)
     ds.PixelData = bytes(len(ds.PixelData))
     send(node, ds)
-    node.intake.receive(announced(ds), encoded(ds)[:-9], SENDER)
+    receive_instance(node.intake, announced(ds), encoded(ds)[:-9], SENDER)
 
     written = "\n".join(f"{record.getMessage()} {record.__dict__}" for record in caplog.records)
     assert "CANARY" not in written

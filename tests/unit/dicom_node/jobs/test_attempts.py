@@ -16,13 +16,13 @@ from db.domain.errors import DatabaseUnavailableError
 from db.domain.models import ModelIdentity
 from db.domain.reasons import Reason
 from db.domain.studies import PatientAttributes, ReceivedInstance, StudyState
-from db.intake.ingest import record_instance
 from db.studies.instances import series_record
 from dicom_node.jobs.analysis_process import AnalysisCrashError, AnalysisInterruptedError, ModelUnavailableError
 from dicom_node.jobs.attempts import MAX_BEGUN_ATTEMPTS, Attempt, Attempts
 from dicom_node.series.types import StoredInstance
 from dicom_node.storage.files import StoreUnreachableError
 from tests.support.migrated import migrate_sqlite
+from tests.support.records import record_instance
 
 MODEL = ModelIdentity("fast", "0", "f" * 64)
 

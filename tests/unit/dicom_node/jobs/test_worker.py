@@ -18,10 +18,10 @@ from db.domain.analyses import AnalysisOutcome, AnalysisRecord, AnalysisStatus
 from db.domain.errors import DatabaseUnavailableError
 from db.domain.models import ModelIdentity
 from db.domain.studies import PatientAttributes, ReceivedInstance, SeriesRecord, StudyState
-from db.intake.ingest import record_instance
 from db.studies.instances import series_record
 from dicom_node.jobs.worker import QuietWatch, Worker, WorkerConfig
 from tests.support.migrated import migrate_sqlite
+from tests.support.records import record_instance
 
 MODEL = ModelIdentity("fast", "0", "f" * 64)
 START = datetime(2026, 3, 1, 8, 0, tzinfo=UTC)

@@ -15,9 +15,9 @@ from db.domain.caveats import NO_NODULE_FOUND, Caveat
 from db.domain.findings import AssessmentRecord, Verdict
 from db.domain.reasons import Reason
 from dicom_node.results import summary_page
-from dicom_node.results.child import make_objects
 from dicom_node.results.job import Purpose, ReportJob
 from tests.support.factories import CtSeries, SimpleNodule, ct_series
+from tests.support.results import make_objects
 from tests.unit.dicom_node.results.test_objects import MOMENT, errors_of, finding, groups_of, job_of
 
 NODULE = SimpleNodule((6.0, 20.0, 14.0), 14.0)

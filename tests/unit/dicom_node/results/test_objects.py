@@ -23,7 +23,7 @@ from db.domain.exchange import RetractionCode, RetractionRecord
 from db.domain.findings import AssessmentRecord, FindingOrigin, FindingRecord, NewFinding, Verdict
 from db.domain.models import ModelIdentity
 from db.domain.reasons import Reason
-from dicom_node.results.child import make_objects, write_once
+from dicom_node.results.child import write_once
 from dicom_node.results.job import KINDS, Purpose, ReportJob, SourceInstance, expected_objects
 from dicom_node.results.objects import ResultsError, make_in_child
 from dicom_node.results.secondary_capture import build_pages
@@ -34,6 +34,7 @@ from inference.calibration.evidence import displayed_limits
 from inference.displayed import DisplayedProbability, NoPercentage, Question, SizeClass
 from tests.support.enhanced_ct import write_enhanced
 from tests.support.factories import CtSeries, Defects, SimpleNodule, ct_series, phantom_of
+from tests.support.results import make_objects
 
 MODEL = ModelIdentity("nodule", "1.2.0", "ab" * 32)
 MOMENT = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)

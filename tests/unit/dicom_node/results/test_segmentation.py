@@ -15,12 +15,12 @@ from pydicom.sr.codedict import codes
 
 from db.domain.findings import NewFinding
 from db.domain.masks import FindingAxes, FindingMask, MaskSlice
-from dicom_node.results.child import make_objects
 from dicom_node.results.job import KINDS, Purpose, ReportJob, expected_objects, segment_numbers
 from dicom_node.results.objects import make_in_child
 from inference.nodules.mask import decode_runs, encode_runs
 from tests.support.enhanced_ct import write_enhanced
 from tests.support.factories import CtSeries, Defects, ct_series, phantom_of
+from tests.support.results import make_objects
 from tests.unit.dicom_node.results.test_objects import (
     NODULE,
     errors_of,

@@ -11,13 +11,13 @@ import pytest
 from db.audit import trail as audit
 from db.database import Database
 from db.domain.studies import PatientAttributes, ReceivedInstance
-from db.intake.ingest import record_instance
 from db.monitoring import faults
 from dicom_node.encoding.part10 import FileMeta
 from dicom_node.storage import integrity
 from dicom_node.storage.instance_store import InstanceStore, StoredFile
 from dicom_node.storage.integrity import Integrity, is_damaged, recheck
 from tests.support.factories import sqlite_database
+from tests.support.records import record_instance
 
 CT, EXPLICIT = "1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.1.2.1"
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,7 +16,7 @@ from dicom_node.storage.files import LocalFiles
 from inference.bundle import SHIPPED, read_bundle
 from inference.errors import BundleError
 from lungnode.adapters import live_model
-from lungnode.adapters.live_model import LiveBundle, LivePool, SwitchingPredictor, checked, current, keep_bundle
+from lungnode.adapters.live_model import LivePool, checked, current, keep_bundle
 
 OWN = "settings"
 
@@ -134,79 +133,3 @@ def test_a_model_that_cannot_be_loaded_leaves_the_former_one_at_work(
     pools.can_load = True
     live.refresh(pools.follow)
     assert pools.log[2:] == ["start promoted", "follow promoted", "retire settings"]
-
-
-@dataclass
-class Answering:
-    """A predictor that counts how often it is loaded and closed."""
-
-    name: str
-    is_available: bool
-    is_in_memory: bool = False
-    closed: int = 0
-
-    def load(self) -> Answering:
-        self.is_in_memory = True
-        return self
-
-    def status(self) -> dict[str, object]:
-        return {"name": self.name}
-
-    def close(self) -> None:
-        self.closed += 1
-
-
-def predictor(
-    database: Database, files: LocalFiles, can_load: Callable[[], bool]
-) -> tuple[SwitchingPredictor, list[Answering]]:
-    created: list[Answering] = []
-
-    def build(bundle: LiveBundle | None) -> Answering:
-        created.append(Answering(OWN if bundle is None else "promoted", can_load()))
-        return created[-1]
-
-    return SwitchingPredictor(database, files, build), created  # type: ignore[arg-type]
-
-
-def test_the_web_follows_too_and_closes_the_former_model_a_look_later(
-    home_database: Database, files: LocalFiles
-) -> None:
-    web, created = predictor(home_database, files, lambda: True)
-    web.refresh()
-    assert web.status() == {"name": OWN}
-    promoted(home_database, files)
-    web.refresh()
-    assert web.status() == {"name": "promoted"}
-    assert created[0].closed == 0
-    web.refresh()
-    assert [one.closed for one in created] == [1, 0]
-    web.close()
-    assert [one.closed for one in created] == [1, 1]
-
-
-def test_the_web_keeps_the_model_that_it_has_where_the_other_cannot_be_loaded(
-    home_database: Database, files: LocalFiles, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(live_model, "RETRY_S", 0.0)
-    loads = [True]
-    web, _ = predictor(home_database, files, lambda: loads[0])
-    promoted(home_database, files)
-    loads[0] = False
-    web.refresh()
-    assert web.status() == {"name": OWN}
-    loads[0] = True
-    web.refresh()
-    assert web.status() == {"name": "promoted"}
-
-
-def test_the_web_loads_another_model_at_once_only_where_it_had_loaded_the_former(
-    home_database: Database, files: LocalFiles
-) -> None:
-    web, created = predictor(home_database, files, lambda: True)
-    promoted(home_database, files)
-    web.refresh()
-    assert [one.is_in_memory for one in created] == [False, False]
-    created[-1].load()
-    taken_back(home_database)
-    web.refresh()
-    assert [one.is_in_memory for one in created] == [False, True, True]

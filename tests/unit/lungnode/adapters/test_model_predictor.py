@@ -16,7 +16,6 @@ from PIL import Image
 from db.database import Database
 from db.domain.studies import PatientAttributes, ReceivedInstance
 from db.engine import schema
-from db.intake.ingest import record_instance
 from dicom_node.sandbox.decode_process import DecodeLimits
 from dicom_node.storage.instance_store import InstanceStore
 from inference.description import ModelsDescription
@@ -28,6 +27,7 @@ from lungnode.adapters.model_predictor import ModelPredictor
 from lungnode.adapters.stored_series import StoredSeries
 from lungnode.adapters.unavailable_predictor import UnavailablePredictor
 from tests.support.factories import CtSeries, Defects, ct_series
+from tests.support.records import record_instance
 from webapp.http.errors import UnfitInputError
 from webapp.ports import MarkedPoint
 

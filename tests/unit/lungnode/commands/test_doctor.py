@@ -12,7 +12,7 @@ import trustme
 
 from benchmarks.authority import issue, revocation_list
 from db.database import load_or_create_audit_key
-from db.engine.schema import downgrade, upgrade
+from db.engine.schema import upgrade
 from db.monitoring import clock, faults
 from lungnode.commands.context import open_database
 from lungnode.commands.doctor import (
@@ -30,6 +30,7 @@ from lungnode.commands.doctor import (
 from lungnode.errors import CommandError, FaultError
 from lungnode.settings.dicom import Destination, DicomSettings, Peer, TlsSettings
 from lungnode.settings.service import Settings
+from tests.support.migrated import downgrade
 
 
 @pytest.fixture

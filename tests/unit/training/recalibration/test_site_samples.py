@@ -20,7 +20,6 @@ from db.domain.analyses import AnalysisOutcome
 from db.domain.findings import AssessmentRecord, FindingOrigin, FindingRecord, NewFinding, Verdict
 from db.domain.models import ModelIdentity
 from db.domain.studies import PatientAttributes, ReceivedInstance
-from db.intake.ingest import record_instance
 from db.studies.instances import series_record
 from inference.bundle import SHIPPED, Bundle, read_bundle
 from inference.calibration.calibration import CALIBRATORS, calibrated
@@ -28,6 +27,7 @@ from inference.description import joint_digest
 from inference.predictor import Models, load_models
 from inference.types import CtVolume
 from tests.support.factories import sqlite_database
+from tests.support.records import record_instance
 from training import calibrate
 from training.data.nodules import DataError
 from training.recalibration.recalibrate import recalibrated

@@ -18,6 +18,7 @@ from db.intake import priors
 from db.monitoring import association_log
 from db.monitoring.association_log import AssociationEvent
 from db.results import deliveries
+from tests.support.records import delivery_record
 from tests.support.webapp_doubles import Study, add_study, finding_at, finish, put_in_state
 from tests.unit.webapp.conftest import Web
 from webapp.options import Node
@@ -93,7 +94,7 @@ def test_a_dead_letter_is_sent_again_and_that_is_on_record(web: Web, path: str) 
     response = web.client().post(path.format(delivery_id))
     assert response.status_code == (200 if path.startswith("/api") else 303)
     with web.database.read() as session:
-        record = deliveries.delivery_record(session, delivery_id)
+        record = delivery_record(session, delivery_id)
         assert [one.id for one in deliveries.pending_deliveries(session, now=datetime.now(UTC))] == [delivery_id]
     assert record is not None
     assert (record.status, record.attempts, record.reason) == (DeliveryStatus.PENDING, 0, "")
