@@ -25,7 +25,7 @@ from PIL import Image
 from benchmarks.measure import descendants, parser, report, usage
 from benchmarks.serving import Service, running_service
 
-TORCH = "from inference.predictor import load_models; load_models(None, 'cpu', 'torch-bfloat16')"
+TORCH = "from inference.loading import load_models; load_models(None, 'cpu', 'torch-bfloat16')"
 
 
 def pss_mib(pid: int) -> float:

@@ -51,7 +51,7 @@ class ModelsDescription:
 def describe_models(
     bundle: Path | None, device: str, engine: str = "auto", variant: str = Variant.ENSEMBLE, *, over: Path | None = None
 ) -> ModelsDescription:
-    """Describe what ``inference.predictor.load_models`` would load with the same arguments.
+    """Describe what ``inference.loading.load_models`` would load with the same arguments.
 
     Raises
     ------

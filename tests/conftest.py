@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, settings
 from tests.support.environment import NETWORK_CACHE
 
 if TYPE_CHECKING:
-    from inference.predictor import Models
+    from inference.loading import Models
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -78,6 +78,6 @@ def network_cache() -> Path:
 @pytest.fixture(scope="session")
 def shipped_models(network_cache: Path) -> Models:
     """The shipped models on the CPU; tests leave them unchanged."""
-    from inference.predictor import load_models
+    from inference.loading import load_models
 
     return load_models(None, "cpu", cache=network_cache)

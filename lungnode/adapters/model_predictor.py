@@ -22,8 +22,9 @@ from dicom_node.series.gate import why_not_headers
 from dicom_node.series.pipeline import analyse_point, scanner_of_series, slice_index
 from dicom_node.series.types import reason_of
 from inference.displayed import Question, displayed_of
+from inference.loading import Models
 from inference.networks.explanation import MapKind
-from inference.predictor import Models, NoduleAnalyzer
+from inference.predictor import NoduleAnalyzer
 from inference.slices.slice_classifier import SliceClassifier
 from inference.types import Abstention, CtVolume, NoduleFinding
 from lungnode.adapters.archive_files import refusing

@@ -157,7 +157,7 @@ def _clock(settings: Settings) -> str:
 
 
 def _models(settings: Settings) -> str:
-    from inference.predictor import load_models
+    from inference.loading import load_models
     from lungnode.adapters.live_model import checked
 
     check_bundles(settings)

@@ -168,7 +168,7 @@ def configured_folder(settings: Settings) -> Path:
 def identity_of(settings: Settings, over: Path | None = None) -> ModelIdentity:
     """Load models as the service does, and return the identity that findings are recorded under."""
     from db.domain.models import ModelIdentity
-    from inference.predictor import load_nodule_analyzer
+    from inference.loading import load_nodule_analyzer
 
     model = settings.model
     cache = settings.network_cache

@@ -30,7 +30,7 @@ def analyzer_maker(settings: Settings) -> MakeAnalyzer:
 
 def load_analyzer(model: ModelSettings, log: LogSettings, cache: Path, promoted: LiveBundle | None = None) -> Analyzer:
     """Load the nodule models and configure logging, in an analysis process."""
-    from inference.predictor import load_nodule_analyzer
+    from inference.loading import load_nodule_analyzer
     from lungnode.logs import configure_logging
 
     configure_logging(log.level, log.format)
@@ -44,7 +44,7 @@ def load_analyzer(model: ModelSettings, log: LogSettings, cache: Path, promoted:
 
 def load_candidate(model: ModelSettings, log: LogSettings, cache: Path) -> Analyzer:
     """Load the shadow model on one CPU thread, at the lowest priority and first in line for the OOM killer."""
-    from inference.predictor import load_nodule_analyzer
+    from inference.loading import load_nodule_analyzer
     from lungnode.logs import configure_logging
 
     configure_logging(log.level, log.format)

@@ -153,7 +153,7 @@ def load_predictor(
 ) -> ModelPredictor | UnavailablePredictor:
     """Load the models for uploads and clicks; an ``UnavailablePredictor`` if they cannot be loaded."""
     from inference.errors import InferenceError
-    from inference.predictor import load_models
+    from inference.loading import load_models
     from lungnode.adapters.model_predictor import ModelPredictor
     from lungnode.adapters.unavailable_predictor import UnavailablePredictor
 

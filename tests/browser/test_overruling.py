@@ -23,7 +23,7 @@ from dicom_node.phantom.spec import NoduleKind, NoduleSpec, Phantom, PhantomSpec
 from dicom_node.phantom.writer import SeriesIdentity
 from dicom_node.series.pipeline import Analyzer, analyse_series
 from dicom_node.series.types import StoredInstance
-from inference.predictor import Models
+from inference.loading import Models
 from tests.browser.conftest import Site
 from tests.browser.test_accessibility import axe, serious
 from tests.support.factories import CtSeries, Defects, ct_series

@@ -27,7 +27,7 @@ def test_layers_hold(root: Path) -> None:
         ("import lungnode.cli", ("torch", "flask", "sqlalchemy", "pydicom", "pynetdicom", "numpy", "dbos")),
         ("import lungnode.settings.table, lungnode.logs", ("torch", "sqlalchemy", "pynetdicom", "numpy")),
         (
-            "import inference.predictor, dicom_node.jobs.analysis_process, lungnode.wiring.models",
+            "import inference.loading, dicom_node.jobs.analysis_process, lungnode.wiring.models",
             ("torch", "sqlalchemy", "flask", "scipy.stats", "scipy.optimize"),
         ),
         (

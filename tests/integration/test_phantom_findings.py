@@ -7,7 +7,7 @@ import pytest
 
 from dicom_node.phantom.generate import make_phantom
 from dicom_node.phantom.spec import Phantom
-from inference.predictor import Models
+from inference.loading import Models
 from inference.types import CtVolume, VolumeAnalysis
 
 MOST_OTHERS = 1

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from inference.predictor import Models
+from inference.loading import Models
 from training.data.series_io import read_scan
 
 READERS_PLACE = (56.9, 85.0, -115.0)

@@ -49,7 +49,7 @@ def predictor_of(stored: StoredSeries, limits: DecodeLimits, *, has_models: bool
     """The predictor that answers."""
     if not has_models:
         return CannedPredictor()
-    from inference.predictor import load_models
+    from inference.loading import load_models
     from lungnode.adapters.model_predictor import ModelPredictor
 
     return ModelPredictor(load_models(None, "cpu"), stored, limits)

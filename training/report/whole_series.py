@@ -20,8 +20,9 @@ from typing import Any
 import numpy as np
 
 from inference.errors import BundleError
+from inference.loading import load_models
 from inference.metrics import plain
-from inference.predictor import NoduleAnalyzer, load_models
+from inference.predictor import NoduleAnalyzer
 from inference.types import CtVolume, NoduleFinding
 from training.data.nodules import DataError
 from training.data.series_io import read_scan

@@ -15,7 +15,8 @@ from inference.bundle import SHIPPED, describe_bundle
 from inference.description import checked_bundles, describe_models
 from inference.errors import BundleError
 from inference.gate import STATED, FilterThresholds, GateThresholds, PictureThresholds, read_gate
-from inference.predictor import NoduleAnalyzer, load_models
+from inference.loading import load_models
+from inference.predictor import NoduleAnalyzer
 from inference.types import CtVolume
 
 RECIPE = describe_bundle(SHIPPED / "nodule").recipe

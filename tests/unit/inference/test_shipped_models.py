@@ -14,11 +14,12 @@ import torch
 from inference.bundle import SHIPPED, read_bundle
 from inference.description import describe_models
 from inference.errors import BundleError
+from inference.loading import Models, load_models
 from inference.malignancy.ensemble import Ensemble, feature_vector
 from inference.malignancy.submodels import GROUPS, Variant, answering, doubts, submodel_recipes
 from inference.nodules.measurement import measure_nodule
 from inference.ood.attention_check import attention_in_lung
-from inference.predictor import Models, NoduleAnalyzer, load_models
+from inference.predictor import NoduleAnalyzer
 from inference.slices.slice_classifier import SliceClassifier
 from inference.types import Abstention, CtVolume
 from inference.volumes.patches import cut_patch, z_extent_of

@@ -13,7 +13,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from inference import predictor
+from inference import loading
 from inference.bundle import SHIPPED, Bundle, describe_bundle, read_bundle
 from inference.devices import resolve_device
 from inference.engines import selection
@@ -258,7 +258,7 @@ def test_the_setting_names_every_engine_and_auto() -> None:
 
 
 def test_models_are_loaded_with_the_engine_asked_for_and_say_so() -> None:
-    models = predictor.load_models(None, "cpu", "torch-float32")
+    models = loading.load_models(None, "cpu", "torch-float32")
     assert {status.engine for status in models.description.statuses} == {"torch-float32"}
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from inference.loading import Models
 from inference.networks.attention import place_on_slice, stretched
 from inference.networks.explanation import MapKind
-from inference.predictor import Models
 from inference.types import CtVolume
 from tests.support.factories import SimpleNodule, add_ball, simple_chest
 

@@ -20,8 +20,8 @@ from dicom_node.sandbox.decode_process import DecodeLimits
 from dicom_node.storage.instance_store import InstanceStore
 from inference.description import ModelsDescription
 from inference.gate import GateThresholds
+from inference.loading import Models
 from inference.networks.explanation import MapKind
-from inference.predictor import Models
 from inference.types import Abstention, ClassPrediction, CtVolume, ModelStatus, NoduleFinding
 from lungnode.adapters.model_predictor import ModelPredictor
 from lungnode.adapters.stored_series import StoredSeries

@@ -12,8 +12,8 @@ import pytest
 from numpy.typing import NDArray
 
 from dicom_node.phantom.writer import SeriesIdentity
+from inference.loading import Models
 from inference.malignancy.ensemble import Ensemble
-from inference.predictor import Models
 from inference.types import CtVolume
 from inference.volumes.patches import PatchCentre, cut_patch
 from tests.support.factories import CtSeries, ct_series

@@ -19,8 +19,8 @@ pytest.importorskip("flwr", reason="needs lungnode[federated]")
 from flwr.app import Array, ArrayRecord, ConfigRecord, Error, Message, MetricRecord, RecordDict
 
 from inference.calibration.calibration import calibrated, fit_platt
+from inference.loading import load_models
 from inference.metrics import auc
-from inference.predictor import load_models
 from tests.unit.training.test_commands import write_nodules
 from training import evaluate
 from training.data.records import DataError

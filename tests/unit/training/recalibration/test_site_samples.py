@@ -24,7 +24,7 @@ from db.studies.instances import series_record
 from inference.bundle import SHIPPED, Bundle, read_bundle
 from inference.calibration.calibration import CALIBRATORS, calibrated
 from inference.description import joint_digest
-from inference.predictor import Models, load_models
+from inference.loading import Models, load_models
 from inference.types import CtVolume
 from tests.support.factories import sqlite_database
 from tests.support.records import record_instance
