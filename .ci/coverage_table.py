@@ -8,7 +8,7 @@ from collections import defaultdict
 from pathlib import Path
 
 COUNTS = ("num_statements", "covered_lines", "num_branches", "covered_branches")
-LEAST_COVERED = 20
+LISTED_MODULES = 20
 
 
 def percent(part: int, total: int) -> str:
@@ -32,7 +32,7 @@ def table(files: dict[str, dict[str, dict[str, int]]]) -> list[str]:
     lines += ["", f"{'most uncovered lines':<60} {'uncovered':>9} {'lines':>8}"]
     summaries = {path: report["summary"] for path, report in files.items()}
     uncovered = {path: summary["num_statements"] - summary["covered_lines"] for path, summary in summaries.items()}
-    for path in sorted(uncovered, key=lambda path: (-uncovered[path], path))[:LEAST_COVERED]:
+    for path in sorted(uncovered, key=lambda path: (-uncovered[path], path))[:LISTED_MODULES]:
         if uncovered[path]:
             share = percent(summaries[path]["covered_lines"], summaries[path]["num_statements"])
             lines.append(f"{path:<60} {uncovered[path]:>9} {share:>8}")

@@ -29,7 +29,7 @@ from dicom_node.phantom.generate import make_phantom
 from dicom_node.phantom.series import write_series
 from dicom_node.phantom.spec import PhantomSpec
 
-MOST_REQUESTS = 600
+MAX_REQUESTS = 600
 _LIMIT_S = 45.0
 """For each concurrency."""
 
@@ -103,8 +103,8 @@ def main() -> None:
     options.add_argument("--upload", choices=("dicom", "png"), default="dicom")
     given = options.parse_args()
     levels = [int(level) for level in given.concurrency.split(",")] * given.repeat
-    if len(levels) * given.requests + 2 > MOST_REQUESTS:
-        raise SystemExit(f"the service takes {MOST_REQUESTS} uploads a minute from an address: ask for fewer requests")
+    if len(levels) * given.requests + 2 > MAX_REQUESTS:
+        raise SystemExit(f"the service takes {MAX_REQUESTS} uploads a minute from an address: ask for fewer requests")
     phantom = make_phantom(PhantomSpec(slices=40, slice_spacing_mm=7.5))
     with tempfile.TemporaryDirectory() as name, running_service(Path(name), settings()) as service:
         files = write_series(phantom, Path(name) / "series")

@@ -103,16 +103,16 @@ class NoduleAnalyzer:
         started = time.monotonic()
         if unfit := self._why_not(volume):
             return VolumeAnalysis((), (unfit,))
-        report_progress(0.0, "finding the lungs")
+        report_progress(0.0, "segmenting the lungs")
         lungs = segment_lungs(volume)
         if isinstance(lungs, Abstention):
             return VolumeAnalysis((), (lungs,))
-        report_progress(0.1, "looking for candidates")
+        report_progress(0.1, "detecting candidates")
         candidates = find_candidates(volume, lungs, limit=self._filter_gate.max_candidates)
-        report_progress(0.3, f"sorting {len(candidates)} candidates")
+        report_progress(0.3, f"filtering {len(candidates)} candidates")
         confirmed, left_out = self._apply_filter(volume, candidates)
         measured = self._measured(volume, lungs, confirmed)
-        report_progress(0.7, f"grading {len(measured)} nodules")
+        report_progress(0.7, f"assessing {len(measured)} nodules")
         gate = replace(self.gate, grain=None) if "kernel" in overruled else self.gate
         estimator = MalignancyEstimator(self._nodule, self._nodule_filter.bundle.recipe, gate)
         findings = tuple(_located(finding, lungs) for finding in self._assess(volume, measured, estimator))
@@ -170,8 +170,7 @@ class NoduleAnalyzer:
     def analyse_point(self, volume: CtVolume, index: Index) -> NoduleFinding:
         """Assess the point that a reader marked, ``(slice, row, column)``.
 
-        The reader vouches for the nodule, except where the filter is all but sure that there is none: a slip of the
-        hand gets no malignancy.
+        Where the filter's nodule probability is below ``FilterThresholds.doubt``, the point gets no malignancy.
         """
         if unfit := self._why_not(volume):
             return NoduleFinding(index, None, None, None, None, abstentions=(unfit,))

@@ -60,7 +60,7 @@ def masks_of_study(session: Session, study_instance_uid: str) -> dict[str, Findi
     UnknownRecordError
         If the study does not exist.
     DamagedRecordError
-        A stored mask is none.
+        A stored mask is invalid.
     """
     study_id = study_id_of(session, study_instance_uid)
     return masks_of_findings(session, [row.id for row in session.scalars(shown_findings(study_id))])
@@ -72,7 +72,7 @@ def with_masks(session: Session, records: Sequence[FindingRecord]) -> tuple[Find
     Raises
     ------
     DamagedRecordError
-        A stored mask is none.
+        A stored mask is invalid.
     """
     masks = masks_of_findings(session, [record.id for record in records])
     return tuple(replace(record, finding=replace(record.finding, mask=masks.get(record.id))) for record in records)
@@ -84,7 +84,7 @@ def masks_of_findings(session: Session, finding_ids: Sequence[str]) -> dict[str,
     Raises
     ------
     DamagedRecordError
-        A stored mask is none.
+        A stored mask is invalid.
     """
     rows: dict[str, FindingMaskRow] = {}
     for part in _batches(finding_ids):

@@ -11,9 +11,9 @@ from db.domain.uids import is_uid
 
 MAX_SLICES = 1024
 MAX_SIDE = 4096
-"""Most rows and columns of a box, as many as a frame may have."""
+"""Maximum rows and columns of a box, those of a frame."""
 MAX_RUNS = 1 << 18
-"""Most runs of a mask; a sphere of 64 mm at 0.4 mm has some 40,000."""
+"""Maximum number of runs; a sphere of 64 mm at 0.4 mm has some 40,000."""
 
 Line = tuple[tuple[float, float], tuple[float, float]]
 """Two fractional ``(row, column)`` points, 0-based in stored pixels."""
@@ -38,7 +38,7 @@ class FindingAxes:
 
 @dataclass(frozen=True, slots=True)
 class FindingMask:
-    """Measured voxels of a finding; checked whenever one is made.
+    """Measured voxels of a finding, validated on construction.
 
     Parameters
     ----------
@@ -71,7 +71,7 @@ class FindingMask:
         _check_numbers("mask corner", (self.row, self.column), 0, MAX_SIDE - 1)
         _check_numbers("mask size", (self.rows, self.columns), 1, MAX_SIDE)
         if not 2 <= len(self.runs) <= MAX_RUNS:
-            raise InvalidRecordError("mask runs", "are none or too many")
+            raise InvalidRecordError("mask runs", f"are not 2 to {MAX_RUNS}")
         _check_numbers("mask runs", self.runs, 0, MAX_SLICES * MAX_SIDE * MAX_SIDE)
         if any(length == 0 for length in self.runs[1:]):
             raise InvalidRecordError("mask runs", "have an empty run")
@@ -88,9 +88,9 @@ class FindingMask:
 
 def _check_slices(slices: Sequence[MaskSlice]) -> None:
     if not 1 <= len(slices) <= MAX_SLICES:
-        raise InvalidRecordError("mask slices", "are none or too many")
+        raise InvalidRecordError("mask slices", f"are not 1 to {MAX_SLICES}")
     if not all(isinstance(one.sop_instance_uid, str) and is_uid(one.sop_instance_uid) for one in slices):
-        raise InvalidRecordError("mask slices", "name no instance")
+        raise InvalidRecordError("mask slices", "do not name instances")
     _check_numbers("mask frame numbers", [one.frame_number for one in slices], 1, 1 << 20)
     if len(set(slices)) != len(slices):
         raise InvalidRecordError("mask slices", "name a frame twice")
@@ -124,12 +124,12 @@ def axes_of_json(value: object) -> FindingAxes | None:
     Raises
     ------
     InvalidRecordError
-        The value is no such record.
+        The value is not a record of axes.
     """
     if value is None:
         return None
     if not isinstance(value, Mapping) or type(value.get("slice")) is not int:
-        raise InvalidRecordError("mask axes", "are no record of axes")
+        raise InvalidRecordError("mask axes", "are not a record of axes")
     return FindingAxes(value["slice"], _line(value.get("long")), _line(value.get("short")))
 
 

@@ -21,7 +21,7 @@ from db.tables.studies import SeriesRow, StudyRow
 
 FIRST_PAUSE = timedelta(minutes=15)
 LONGEST_PAUSE = timedelta(hours=4)
-MOST_ATTEMPTS = 10
+MAX_ATTEMPTS = 10
 """Automatic attempts; further ones have to be requested."""
 
 
@@ -41,7 +41,7 @@ def record_failure(session: Session, analysis_id: str, purpose: str, reason: str
     row.attempts += 1
     row.reason, row.updated_at = free_text(reason), moment
     pause = min(FIRST_PAUSE * 2 ** min(row.attempts - 1, 8), LONGEST_PAUSE)
-    row.next_attempt_at = moment + pause if row.attempts < MOST_ATTEMPTS else None
+    row.next_attempt_at = moment + pause if row.attempts < MAX_ATTEMPTS else None
     session.flush()
     details: dict[str, object] = {"purpose": purpose, "reason": row.reason, "attempts": row.attempts}
     audit.append(session, AuditEvent("results:failed", "system", analysis_id, "failure", details))
@@ -132,7 +132,7 @@ def retry_failures(session: Session, *, requested_by: str, analysis_id: str | No
         raise UnknownRecordError("result")
     for row, _, _ in rows:
         row.next_attempt_at = now(session)
-        row.attempts = min(row.attempts, MOST_ATTEMPTS - 1)
+        row.attempts = min(row.attempts, MAX_ATTEMPTS - 1)
         details: dict[str, object] = {"purpose": row.purpose}
         audit.append(session, AuditEvent("results:retried", requested_by, row.analysis_id, details=details))
     session.flush()

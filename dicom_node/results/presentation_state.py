@@ -44,8 +44,6 @@ from inference.displayed import DisplayedProbability
 Points = np.ndarray[tuple[int, ...], np.dtype[np.float64]]
 
 LAYER = GraphicLayer("FINDINGS", order=1, description="Outlines of findings")
-
-
 Rescale = tuple[float, float]
 """Slope and intercept."""
 
@@ -70,8 +68,8 @@ class OutlinedFrames:
 def outlined_frames(job: ReportJob) -> list[OutlinedFrames]:
     """Group the outlined slices of findings by the rescale of their frame, in the order of the findings.
 
-    A presentation state has one modality LUT for all its frames (PS3.3 C.11.6), so each rescale needs one of its own. A
-    frame that states no rescale is left to the report.
+    A presentation state has one modality LUT for all its frames (PS3.3 C.11.6), so each rescale needs a state of its
+    own. Frames that state no rescale are left out.
     """
     groups: dict[Rescale, list[OutlinedSlice]] = {}
     for number, record in enumerate(job.findings, start=1):
@@ -88,12 +86,12 @@ def presentation_states(job: ReportJob) -> list[ResultObject]:
 
 
 def build_pr(job: ReportJob, result: ResultObject) -> GrayscaleSoftcopyPresentationState:
-    """Draw the contour of measured findings on all their slices, of others a circle, with number and probability.
+    """Build a presentation state: contours of measured findings on all their slices, circles of others, with labels.
 
     Parameters
     ----------
-    named
-        Its number says which of ``outlined_frames`` it is of.
+    result
+        The object to build; its instance number is that of its group in ``outlined_frames``, from 1.
     """
     group = outlined_frames(job)[result.instance_number - 1]
     images = _images(job, group)

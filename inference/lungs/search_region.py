@@ -265,11 +265,11 @@ def _is_lung_like(working_hu: Floats, part: Mask) -> bool:
     return lung_share >= 0.25 and float(np.median(values)) < -550.0
 
 
-def _is_deep(working_hu: Floats, part: Mask, spacing_mm: tuple[float, ...], *, least_tissue: float = 0.5) -> bool:
+def _is_deep(working_hu: Floats, part: Mask, spacing_mm: tuple[float, ...], *, min_tissue: float = 0.5) -> bool:
     """Return whether a shell 4 to 8 mm outside is mostly tissue or air of the body, unlike around foam."""
     steps = max(1, round(3.0 / spacing_mm[1])), max(2, round(8.0 / spacing_mm[1]))
     shell = _grown_in_plane(part, steps=steps[1]) & ~_grown_in_plane(part, steps=steps[0])
-    return bool(shell.any()) and float((working_hu[shell] > -300.0).mean()) >= least_tissue
+    return bool(shell.any()) and float((working_hu[shell] > -300.0).mean()) >= min_tissue
 
 
 def _without_gas_pockets(working_hu: Floats, lung: Mask, spacing_mm: tuple[float, ...]) -> Mask:
@@ -285,7 +285,7 @@ def _without_gas_pockets(working_hu: Floats, lung: Mask, spacing_mm: tuple[float
     for label in np.flatnonzero(volumes[1:] >= least) + 1:
         box = _padded(boxes[label - 1], lung.shape, 4)
         part = labels[box] == label
-        if _is_deep(working_hu[box], part, spacing_mm, least_tissue=0.6):
+        if _is_deep(working_hu[box], part, spacing_mm, min_tissue=0.6):
             removed[box] |= ndi.binary_dilation(part, iterations=2)
     return lung & ~removed
 

@@ -88,10 +88,10 @@ def submodel_answers(
     return {name: combine(margins, own, features) for name, own in submodel_recipes(recipe).items()}
 
 
-def doubts(probabilities: dict[str, float], most_apart: float) -> tuple[str, ...]:
-    """Return the stated doubts about an answer: where the submodels differ by more than ``most_apart``."""
+def doubts(probabilities: dict[str, float], max_difference: float) -> tuple[str, ...]:
+    """Return the stated doubts about an answer: where the submodels differ by more than ``max_difference``."""
     planar, volumetric = (probabilities.get(name) for name in (Variant.PLANAR, Variant.VOLUMETRIC))
-    if planar is None or volumetric is None or abs(planar - volumetric) <= most_apart:
+    if planar is None or volumetric is None or abs(planar - volumetric) <= max_difference:
         return ()
     return (DISAGREE,)
 

@@ -61,7 +61,7 @@ class Tuning:
     faintness: float = 0.3
     densest_core_hu: float = DENSEST_CORE_HU
     halo_share: float = 0.6
-    least_contrast_hu: float = 80.0
+    min_contrast_hu: float = 80.0
 
 
 TUNING = Tuning()

@@ -30,7 +30,7 @@ LOWEST_HU, HIGHEST_HU = np.int16(-1000), np.int16(150)
 GLASS_BELOW_HU = -450.0
 """Upper clipping limit, HU, for ground glass."""
 MARGIN_MM = 12.0
-LEAST_INSIDE = 0.3
+MIN_INSIDE = 0.3
 """Share of a voxel that lies in the region, for a blob's centre."""
 SLICES_AT_ONCE = 32
 """Of a grid, by one thread: few enough to stay in cache, many enough for large products."""
@@ -47,7 +47,7 @@ class _Level:
 
     spacing_mm: float
     sigmas_mm: tuple[float, ...]
-    least_hu: float
+    min_hu: float
 
 
 _SOLID = (_Level(1.0, (1.0, 1.4), 60.0), _Level(2.0, (2.0, 2.8, 4.0), 60.0), _Level(4.0, (5.6, 8.0, 11.0), 60.0))
@@ -128,7 +128,7 @@ def _on_grid(
         inside = mapped_slices(near, (region_maps[0], region_maps[1], region_maps[2]), part)
         hu = mapped_slices(clipped, (hu_maps[0], hu_maps[1], hu_maps[2]), part)
         np.multiply(hu, inside, out=above[part])
-        np.greater(inside, LEAST_INSIDE, out=is_inside[part])
+        np.greater(inside, MIN_INSIDE, out=is_inside[part])
 
     _by_slices(threads, fill, shape[0])
     return _Grid(above, is_inside, grid_mm)
@@ -146,7 +146,7 @@ def _blobs(threads: ThreadPoolExecutor, grid: _Grid, levels: tuple[_Level, ...])
             maps = [AxisMap(gaussian_map(n, added, 3.0)) for n in grid.above_lung_hu.shape]
             values, sigma_mm = _mapped(threads, grid.above_lung_hu, (maps[0], maps[1], maps[2])), target_mm
             grid = _Grid(values, grid.is_inside, grid.spacing_mm)
-            smoothed = SmoothedVolume(values, grid.is_inside, grid.spacing_mm, sigma_mm, level.least_hu)
+            smoothed = SmoothedVolume(values, grid.is_inside, grid.spacing_mm, sigma_mm, level.min_hu)
             blobs += _by_slices(threads, partial(find_blobs, smoothed), len(values))
     return blobs
 

@@ -1,7 +1,7 @@
-"""Findings that are no nodule by anatomy: vessels that go on beyond them, and tissue outside the lungs.
+"""Exclusion of measured candidates by anatomy: vessels that continue beyond them, and tissue outside the lungs.
 
-A nodule ends, even one with vessels attached: they are thinner than it is. A hilar vessel goes on at its own thickness.
-The filter looks at 28 mm around a point and cannot follow it.
+Vessels attached to a nodule are thinner than the nodule. A hilar vessel continues at its own thickness, which the
+filter, with its field of 28 mm, cannot see.
 """
 
 from __future__ import annotations
@@ -19,20 +19,22 @@ from inference.volumes.axis_maps import apply_maps, linear_map
 
 GRID_MM = 1.0
 SOFT_HU = -350.0
-"""Soft tissue is denser; ground glass is not, and has no vessel's thickness."""
+"""Lower bound of soft tissue, which leaves out ground glass."""
 BEYOND_MM = 8.0
-"""A structure goes on if it is followed this far beyond a ball of the finding's volume."""
+"""A structure continues if it reaches this far beyond a ball of the finding's volume."""
 WIDTH_SHARE = 0.6
-"""Of the finding's half thickness, that the way out must have all along; a nodule's own vessels are thinner."""
-LEAST_HALF_MM = 2.5
-"""Half the thickness of what is followed, at least, and at least the slice distance: less is not resolved."""
-MOST_HALF_MM = 8.0
-"""The right descending pulmonary artery is at most 16 mm thick (Chang 1962): what is thicker is no vessel of a lung."""
+"""Share of the finding's half thickness that a continuing structure has along its length; a nodule's own vessels have
+less."""
+MIN_HALF_THICKNESS_MM = 2.5
+"""Minimum half thickness of a structure that is followed; the slice distance is another, as less is not resolved."""
+MAX_HALF_THICKNESS_MM = 8.0
+"""Maximum half thickness of a vessel: the right descending pulmonary artery is at most 16 mm thick (Chang 1962)."""
 BORDER_MM = 2
-"""Rim of the closed lungs in which nothing is followed: their border is known to a working voxel, and the chest wall
-beside a pleural nodule must be no way out."""
-LEAST_IN_LUNGS = 0.5
-"""Share of a finding's volume within the widely closed lungs; masses with a broad base on the pleura lie within."""
+"""Rim of the closed lungs in which nothing is followed: their border is known to a working voxel, and a pleural nodule
+must not continue into the chest wall."""
+MIN_SHARE_IN_LUNGS = 0.5
+"""Minimum share of a finding's volume within the closed lungs (``LungSegmentation.mass_mask``), which hold masses with
+a broad base on the pleura too."""
 
 Mask = NDArray[np.bool_]
 Doubles = NDArray[np.float64]
@@ -55,7 +57,7 @@ def exclusion_of(volume: CtVolume, lungs: LungSegmentation, measure: NoduleMeasu
     measure
         The finding as measured in this volume.
     """
-    if share_in_lungs(lungs, measure) < LEAST_IN_LUNGS:
+    if share_in_lungs(lungs, measure) < MIN_SHARE_IN_LUNGS:
         return Exclusion.OUTSIDE_LUNGS
     if continues_as_vessel(volume, lungs, measure.center_index, measure.equivalent_diameter_mm / 2):
         return Exclusion.VESSEL
@@ -63,7 +65,7 @@ def exclusion_of(volume: CtVolume, lungs: LungSegmentation, measure: NoduleMeasu
 
 
 def share_in_lungs(lungs: LungSegmentation, measure: NoduleMeasure) -> float:
-    """Return the share of the measured voxels within the widely closed lungs, 0..1."""
+    """Return the share of the measured voxels within the closed lungs, 0..1."""
     voxels = np.argwhere(measure.mask) + [part.start for part in measure.mask_box]
     return float(_within(lungs, [*voxels.T.astype(float)]).mean())
 
@@ -71,8 +73,8 @@ def share_in_lungs(lungs: LungSegmentation, measure: NoduleMeasure) -> float:
 def continues_as_vessel(
     volume: CtVolume, lungs: LungSegmentation, index: tuple[float, float, float], radius_mm: float
 ) -> bool:
-    """Return whether soft tissue leaves the ball around ``index`` nearly as thick as it is within, inside the lungs."""
-    if radius_mm < LEAST_HALF_MM:
+    """Return whether soft tissue in the lungs continues beyond the ball around ``index``, nearly as thick as within."""
+    if radius_mm < MIN_HALF_THICKNESS_MM:
         return False
     reach_mm = radius_mm + BEYOND_MM
     count = int(np.ceil(reach_mm / GRID_MM)) + 1
@@ -82,7 +84,7 @@ def continues_as_vessel(
     apart_mm = np.sqrt(offsets_mm[:, None, None] ** 2 + offsets_mm[None, :, None] ** 2 + offsets_mm[None, None, :] ** 2)
     core = apart_mm <= max(2.0, radius_mm / 2)
     half_mm = float(depth_mm[core].max())
-    if not max(LEAST_HALF_MM, volume.spacing_mm[0]) <= half_mm <= MOST_HALF_MM:
+    if not max(MIN_HALF_THICKNESS_MM, volume.spacing_mm[0]) <= half_mm <= MAX_HALF_THICKNESS_MM:
         return False
     parts, _ = ndi.label(depth_mm >= WIDTH_SHARE * half_mm)
     inner = np.unique(parts[core & (parts > 0)])
@@ -90,7 +92,7 @@ def continues_as_vessel(
 
 
 def _depth_mm(volume: CtVolume, lungs: LungSegmentation, at: list[Doubles]) -> Doubles:
-    """Return the distance to the border of soft tissue in the widely closed lungs, on a grid; 0 outside."""
+    """Return the distance to the border of soft tissue in the closed lungs, on a grid; 0 outside."""
     maps, box = [], []
     for axis, positions in enumerate(at):
         size = volume.volume_hu.shape[axis]
@@ -105,7 +107,7 @@ def _depth_mm(volume: CtVolume, lungs: LungSegmentation, at: list[Doubles]) -> D
 
 
 def _within(lungs: LungSegmentation, at: list[Doubles]) -> Mask:
-    """Return which full-resolution ``(slice, row, column)`` coordinates lie in the widely closed lungs."""
+    """Return which full-resolution ``(slice, row, column)`` coordinates lie in the closed lungs."""
     nearest, is_inside = [], np.ones((), dtype=bool)
     for axis, positions in enumerate(at):
         working = np.rint((positions + 0.5) / lungs.block[axis] - 0.5).astype(int)

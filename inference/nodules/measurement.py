@@ -101,7 +101,7 @@ def measure_nodule(volume: CtVolume, index: tuple[float, float, float]) -> Nodul
     if not all(np.isfinite(s) and 0.1 <= s <= 15.0 for s in volume.spacing_mm):
         return Abstention("implausible_spacing", "The voxel spacing is missing or not that of a CT of a person.")
     surface = find_surface(volume, index)
-    if surface.core_hu - surface.lung_hu < TUNING.least_contrast_hu:
+    if surface.core_hu - surface.lung_hu < TUNING.min_contrast_hu:
         return Abstention("no_nodule_here", "Nothing at this place is denser than the lung around it.")
     return _measured(volume, surface)
 

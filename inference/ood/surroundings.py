@@ -18,7 +18,7 @@ from inference.types import Abstention, CtVolume
 HALF_MM = (4.0, 15.0, 15.0)
 """Half extent (slice, row, column) of the measured box, about that of a research crop."""
 LUNG_BELOW_HU = -650.0
-LEAST_VOXELS = 150
+MIN_VOXELS = 150
 """Minimum number of voxels of plain lung; every training crop had more."""
 MAD_TO_SD = 1.4826
 
@@ -72,7 +72,7 @@ def _surroundings(volume: CtVolume, index: tuple[float, float, float], times: fl
     if hu.shape[1] < 5 or hu.shape[2] < 5:
         return None
     lung = _plain_lung(hu)
-    if lung.sum() < LEAST_VOXELS:
+    if lung.sum() < MIN_VOXELS:
         return None
     cross = np.array([[0, 1, 0], [1, 0, 1], [0, 1, 0]], dtype=np.float32)[None] / 4.0
     rough = hu - ndi.correlate(hu, cross, mode="nearest")

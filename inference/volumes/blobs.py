@@ -39,13 +39,13 @@ class SmoothedVolume:
     is_inside: Mask
     spacing_mm: float
     sigma_mm: float
-    least_hu: float
+    min_hu: float
 
 
 def find_blobs(volume: SmoothedVolume, slices: slice) -> Blobs:
     """Find the round maxima of the scale-normalised negative Laplacian whose centres lie in ``slices``."""
     scale = (volume.sigma_mm / volume.spacing_mm) ** 2
-    voxels = _maxima(volume, slices, volume.least_hu / scale)
+    voxels = _maxima(volume, slices, volume.min_hu / scale)
     gradient, hessian = derivatives(volume.values, voxels)
     eigenvalues = -np.linalg.eigvalsh(hessian)  # descending size first after the sign change: l0 >= l1 >= l2
     flattest, steepest = eigenvalues[:, 2], eigenvalues[:, 0]

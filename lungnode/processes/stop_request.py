@@ -1,8 +1,8 @@
-"""Handlers of SIGTERM and SIGINT for commands, which remember the signal.
+"""Handlers of SIGTERM and SIGINT that stop a command and record the request.
 
 A handler that raises is not enough: where the signal arrives within a finaliser or the callback of a weak reference,
-the interpreter prints and drops the exception (``sys.unraisablehook``), and the command would run on. What runs until
-it is stopped asks ``is_stop_requested`` once it has handlers of its own.
+the interpreter prints and drops the exception (``sys.unraisablehook``), and the command would run on. A
+service checks ``is_stop_requested`` once it has installed handlers of its own.
 """
 
 from __future__ import annotations

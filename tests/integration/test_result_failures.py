@@ -32,7 +32,7 @@ def test_attempts_are_counted_with_growing_pauses_until_they_end(
 ) -> None:
     analysis_id = analysed(database, tmp_path)
     pauses: list[float | None] = []
-    for _ in range(result_failures.MOST_ATTEMPTS):
+    for _ in range(result_failures.MAX_ATTEMPTS):
         with database.begin() as session:
             failure = result_failures.record_failure(session, analysis_id, "report", "structured report (TypeError)")
         due_at = failure.next_attempt_at

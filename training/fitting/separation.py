@@ -25,8 +25,8 @@ EDGES_MM: Final = (3.0, 6.0, 8.0, 15.0, 40.0)
 MIN_PATIENTS: Final = 4
 DRAWS: Final = 2000
 Z_95: Final = 1.96
-LEAST_ERROR: Final = 0.02
-"""Smallest standard error of an AUC of one class, for intervals that a few nodules make degenerate."""
+MIN_STANDARD_ERROR: Final = 0.02
+"""Lower bound of the standard error of an AUC, for degenerate intervals of few nodules."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +113,7 @@ def _pooled(rows: list[dict[str, Any]]) -> dict[str, Any]:
         return pooled
     auc = np.array([row["auc"] for row in judged])
     low, high = np.array([row["auc_interval"] for row in judged], dtype=np.float64).T
-    weights = 1.0 / np.maximum((high - low) / (2 * Z_95), LEAST_ERROR) ** 2
+    weights = 1.0 / np.maximum((high - low) / (2 * Z_95), MIN_STANDARD_ERROR) ** 2
     lower = float(np.average(auc, weights=weights) - Z_95 / np.sqrt(weights.sum()))
     return {**pooled, "separates": bool(lower > 0.5 and (auc >= lower).all())}
 

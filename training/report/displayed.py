@@ -18,7 +18,7 @@ def shown_sections(task: str, bundle: dict[str, Any], metrics: dict[str, Any]) -
     if not coverage or not evidence:
         return []
     return [
-        "## What is shown of a probability",
+        "## Displayed probability",
         "",
         "The point estimate orders and measures. People are shown the exact binomial limits of the "
         f"{evidence['neighbours']} patients (clusters) nearest in score, one case each, among {evidence['n']} cases of "

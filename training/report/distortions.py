@@ -38,7 +38,7 @@ def unchanged(point: NodulePoint, _: np.random.Generator) -> NodulePoint:
 
 
 def off_centre(point: NodulePoint, rng: np.random.Generator, *, distance_mm: float) -> NodulePoint:
-    """Point beside the centre, in its slice, in a random direction."""
+    """Move the marked point within its slice, in a random direction."""
     angle = rng.uniform(0, 2 * np.pi)
     _, row_mm, column_mm = point.volume.spacing_mm
     row = point.index[1] + distance_mm * np.sin(angle) / row_mm

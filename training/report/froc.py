@@ -2,9 +2,9 @@
 
 Free-response ROC (Bunch et al. 1978; rates and mean of LUNA16, Setio et al. 2017): sensitivity at 1/8 to 8 other
 findings a scan, and their mean (CPM), for nodules of ``--split`` pasted into the fully read series, each series judged
-by the network that has not seen it (``--run``, as ``training.train --folds`` left it). Real marks stand beside.
-``--choose`` states the lowest threshold with at most ``MOST_OTHERS`` other findings a scan as the bundle's operating
-point; ``--record`` writes the figures into the bundle. Prints one JSON object last.
+by the network that has not seen it (``--run``, the output of ``training.train --folds``). Real marks are counted
+separately. ``--choose`` states the lowest threshold with at most ``MAX_OTHERS_PER_SCAN`` other findings a scan as the
+bundle's operating point; ``--record`` writes the figures into the bundle. Prints one JSON object last.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from training.fitting.report_metrics import size_parts
 from training.report.scan_candidates import ScanResult, Target, fold_ensemble, scan_result
 
 RATES = (0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
-MOST_OTHERS = 1.0
+MAX_OTHERS_PER_SCAN = 1.0
 """Other findings a scan at the operating point, as commercial readers show (0.97 to 1.6)."""
 DRAWS = 1000
 
@@ -60,7 +60,7 @@ def thresholds_at(others: Sequence[Array], rates: Sequence[float] = RATES) -> li
 
 
 def sensitivity(targets: Sequence[Target], threshold: float) -> float:
-    """Return the share of targets found at a threshold; a candidate must be there."""
+    """Return the share of targets that a candidate finds at a threshold."""
     p = np.array([t.probability for t in targets])
     return float(((p >= threshold) & (p > 0.0)).mean()) if len(p) else float("nan")
 
@@ -117,7 +117,7 @@ def part_figures(
 
 
 def point_figures(results: Sequence[ScanResult], targets: Sequence[Target], threshold: float) -> dict[str, Any]:
-    """Return what a reader is shown at a threshold: other findings by scan, and the nodules found."""
+    """Return the figures of one threshold: other findings by scan, and the nodules found."""
     by_scan = {r.series: int((r.others >= threshold).sum()) for r in results if r.others is not None}
     marks = [mark for r in results for mark in r.marks]
     marks_hit = sum(mark.probability >= threshold for mark in marks)
@@ -205,7 +205,7 @@ def run_froc(bundle: Bundle, args: argparse.Namespace) -> dict[str, Any]:
     recipe = dict(bundle.recipe)
     confirm = float(recipe["operating_points"]["confirm"])
     if args.choose:
-        confirm = thresholds_at(others, (MOST_OTHERS,))[0]
+        confirm = thresholds_at(others, (MAX_OTHERS_PER_SCAN,))[0]
         recipe["operating_points"] = {**recipe["operating_points"], "confirm": confirm}
     figures: dict[str, Any] = plain({
         "split": args.split,

@@ -70,7 +70,7 @@ def submodel_sections(submodels: dict[str, Any], gap: dict[str, Any], joint: dic
 
 
 def _undecided(results: dict[str, Any]) -> list[str]:
-    lines = ["## Nodules that readers leave undecided", ""]
+    lines = ["## Undecided nodules", ""]
     if not results["n"]:
         return [*lines, "None in this split.", ""]
     low, middle, high = results["quartiles"]
@@ -145,7 +145,7 @@ def _robustness(results: dict[str, Any], sha256: str) -> list[str]:
         ungated.append([name, *_answered(own["alone"])])
     figures = ["AUC", "loss of AUC", "Brier", "ECE (floor)", "mean probability"]
     return [
-        "## What goes wrong with images",
+        "## Robustness",
         "",
         f"The {results['n']} labelled nodules ({results['patients']} patients), distorted one thing at a time. "
         "The loss of "
@@ -229,7 +229,7 @@ def _explanations(results: dict[str, Any] | None) -> list[str]:
         name: shares[name]["nodule"]["mean"] / shares["uniform"]["nodule"]["mean"] for name in ("attention", "gradient")
     }
     return [
-        "## Where the planar network looks",
+        "## Attention of the planar network",
         "",
         f"Mean share of each map in the lung, on the readers' outline of the nodule, and on it with a rim of 2 mm, in "
         f"the central slice of {results['n']} nodules ({results['patients']} patients), within the network's "

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from training.report.calibration import calibration_section, coverage_section, operating_section
 from training.report.displayed import shown_sections
 from training.report.markdown import number, picture, table, within
 from training.report.nodule import SIZE_HEAD, nodule_sections, size_rows, submodel_sections
@@ -71,13 +72,13 @@ def _index(figures: dict[str, Any]) -> list[str]:
     head = ["card", "n", "AUC (95 % interval)", "AUC without a network", "ECE (95 % interval)", "ECE floor", "Brier"]
     digests = [[task, figures[task]["bundle"]["version"], f"`{figures[task]['bundle']['sha256']}`"] for task in TITLES]
     return [
-        "# What the models achieve, and where they fail",
+        "# Model report",
         "",
         f"Measured on the split `{figures['split']}` of the research data, on which nothing was trained, tuned or "
         "calibrated. Research only, no diagnosis: see the limits at the end of each card.",
         "",
         *table(head, rows),
-        "## How to read it",
+        "## Reading the figures",
         "",
         "* Intervals are 95 % percentile intervals of a bootstrap that draws whole patients (clusters for pictures). "
         "They say how far chance in this sample reaches, not what another hospital would see.",
@@ -88,7 +89,7 @@ def _index(figures: dict[str, Any]) -> list[str]:
         "* `figures.json` holds all of it as numbers; cards and plots are drawn from that file alone, and a test "
         "compares it with what `/model_status` and `/model` show. Plots never show a patient's pixels.",
         "",
-        "## How it was made",
+        "## Reproduction",
         "",
         "`DIR` is a folder of the layout that [docs/data.md](../data.md) describes.",
         "",
@@ -127,10 +128,10 @@ def _card(task: str, figures: dict[str, Any]) -> list[str]:
         *picture(f"{task}_roc.png", "ROC of the model with its 95 % band, and of baselines"),
         *_baselines(results),
         *_networks(results),
-        *_calibration(task, results),
+        *calibration_section(task, results),
         *shown_sections(task, bundle, metrics),
-        *_coverage(task, results),
-        *_operating(results),
+        *coverage_section(task, results),
+        *operating_section(results),
         *picture(f"{task}_histogram.png", "calibrated probabilities of both classes"),
         *(nodule_sections(results) if task == "nodule" else []),
         *_refused(metrics),
@@ -221,7 +222,7 @@ def _cross_validated(results: dict[str, Any] | None) -> list[str]:
     if not results:
         return []
     return [
-        "### Across the folds of the patients that it learned from",
+        "### Cross-validation on the training patients",
         "",
         f"{results['n']} samples of {results['groups']} groups, {results['positives']} of the positive class: "
         "each judged by "
@@ -238,7 +239,7 @@ def _submodels(results: dict[str, Any]) -> list[str]:
     """Return the section on submodels, if the bundle has any."""
     if not results.get("opinions"):
         return []
-    head = ["#### 2D and 3D as opinions of their own", ""]
+    head = ["#### Submodels: 2D and 3D", ""]
     return [*head, *submodel_sections(results["opinions"], results["disagreement"], results)]
 
 
@@ -255,7 +256,7 @@ def _seeds(results: list[dict[str, Any]] | None) -> list[str]:
     means = ["mean", *(number(sum(own[name] for own in results) / len(results)) for name in
                        ("auc", "accuracy", "ece_before", "ece", "ece_floor", "brier_before", "brier"))]  # fmt: skip
     head = ["seed", "AUC", "accuracy", "ECE before", "ECE", "ECE floor", "Brier before", "Brier"]
-    return ["### Over seeds", "", "The first one ships.", "", *table(head, [*rows, means])]
+    return ["### Variation over seeds", "", "The first one ships.", "", *table(head, [*rows, means])]
 
 
 def _networks(results: dict[str, Any]) -> list[str]:
@@ -269,7 +270,7 @@ def _networks(results: dict[str, Any]) -> list[str]:
         names = [*combined["groups"], *(name.replace("_", " ") for name in combined["features"])]
         rows = [[name, f"{weight:+.2f}"] for name, weight in zip(names, combined["weights"], strict=True)]
         lines += [
-            "### What weighs how much",
+            "### Weights of the combination",
             "",
             "Weights of a ridge logistic regression on standardised columns: the networks' margins and what is "
             "measured automatically. Fitted on samples that the networks had not seen.",
@@ -292,104 +293,4 @@ def _baselines(results: dict[str, Any]) -> list[str]:
         if unshown
         else "The gain over each baseline has an interval above 0."
     )
-    return ["## Beside what needs no network", "", *table(["", "AUC", "gain of the model"], rows), words, ""]
-
-
-def _calibration(task: str, results: dict[str, Any]) -> list[str]:
-    rows = []
-    for name, own in results["calibration"].items():
-        rows.append([name, within(own["ece"], own["ece_interval"]), within(own["floor"], own["floor_interval"]),
-                     number(own["brier"])])  # fmt: skip
-    after = results["calibration"]["after"]
-    high = after["floor_interval"][1]
-    judged = "lies within" if after["ece"] <= high else "lies above"
-    lines = [
-        "## Calibration",
-        "",
-        *table(["", "ECE", "floor of a perfect model of this n", "Brier"], rows),
-        f"After calibration the ECE {judged} what chance gives a perfectly calibrated model of this size.",
-        "",
-        *picture(f"{task}_reliability.png", "reliability before and after calibration"),
-    ]
-    lines += temperature_section(results["bundle"])
-    compared = results["bundle"]["calibration"].get("cross_validated_nll")
-    if compared:
-        rows = [[k.replace("_", " "), f"{v[0]:.4f} ± {v[1]:.4f}"] for k, v in compared.items()]
-        lines += [
-            "Calibrators compared by cross-validated log loss (mean, standard error). The plainest within one standard "
-            "error of the best ships, none being the plainest: here "
-            f"{results['bundle']['calibration']['kind']}.",
-            "",
-            *table(["calibrator", "log loss"], rows),
-        ]
-    return lines
-
-
-def temperature_section(bundle: dict[str, Any]) -> list[str]:
-    """Return the table of each network's temperature, and that of the combinations that were compared."""
-    networks = bundle["calibration"].get("networks")
-    if not networks:
-        return []
-    rows = [
-        [own["network"], within(own["temperature"], own["interval"]),
-         *(f"{number(own[f'{name}_before'])} → {number(own[name])}" for name in ("ece", "brier", "nll")),
-         within(own["ece_floor"], own["ece_floor_interval"])]
-        for own in networks
-    ]  # fmt: skip
-    candidates = bundle["combination"].get("candidates")
-    compared = [
-        [name, f"{nll:.4f} ± {error:.4f}"] for name, (nll, error) in (candidates or {"cross_validated_nll": {}})[
-            "cross_validated_nll"
-        ].items()
-    ]  # fmt: skip
-    return [
-        "### Temperature",
-        "",
-        f"One temperature for each network, by L-BFGS on the log loss of {networks[0]['n']} samples that it had not "
-        "seen (Guo et al. 2017). Below 1 the network was too cautious, above 1 too sure. Figures before and after are "
-        "cross-fitted by patient; the interval is that of temperatures fitted to patients drawn with replacement.",
-        "",
-        *table(["network", "temperature", "ECE", "Brier", "log loss", "ECE floor"], rows),
-        *(
-            [
-                f"Combinations compared by cross-fitted log loss; the plainest within one standard error of the best "
-                f"answers: {candidates['chosen']}.",
-                "",
-                *table(["combination", "log loss"], compared),
-            ]
-            if candidates
-            else []
-        ),
-    ]
-
-
-def _coverage(task: str, results: dict[str, Any]) -> list[str]:
-    own = results["coverage"]
-    rows = [["all", within(own["coverage"], own["coverage_interval"])]]
-    for name, value in own["coverage_by_class"].items():
-        rows.append([name.replace("_", " "), within(value, own["coverage_by_class_interval"][name])])
-    rows.append(["sets that name one class only", within(own["single_answers"], own["single_answers_interval"])])
-    return [
-        "## Prediction sets at 90 %",
-        "",
-        "Class-conditional split-conformal sets, thresholds from samples that were not trained on.",
-        "",
-        *table(["", "share"], rows),
-        *picture(f"{task}_coverage.png", "coverage of the prediction sets by class"),
-    ]
-
-
-def _operating(results: dict[str, Any]) -> list[str]:
-    rows = [
-        [name.replace("_", " "), number(own["threshold"]),
-         within(own["sensitivity"]["value"], own["sensitivity"]["interval"]),
-         within(own["specificity"]["value"], own["specificity"]["interval"])]
-        for name, own in results["operating_points"].items()
-    ]  # fmt: skip
-    return [
-        "## Operating points",
-        "",
-        "Thresholds of the bundle, set on samples that were not trained on, and what they give here.",
-        "",
-        *table(["point", "threshold", "sensitivity", "specificity"], rows),
-    ]
+    return ["## Baselines without a network", "", *table(["", "AUC", "gain of the model"], rows), words, ""]

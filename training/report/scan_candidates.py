@@ -1,4 +1,4 @@
-"""Scored candidates of whole series: of real marks, of nodules pasted into the volume, and of everything else.
+"""Scored candidates of a series: at real marks, at nodules pasted into the volume, and elsewhere.
 
 Each series is judged by the network of its fold, which has seen neither the series nor, pasted into it, any nodule of
 the split that is measured.
@@ -33,20 +33,20 @@ from training.fitting.filter_samples import CropNodule
 PER_SCAN = 8
 """Nodules pasted into a volume at once, far enough apart not to change each other's surroundings."""
 APART_MM = 45.0
-TRIES = 60
-"""Random places tried for a nodule before it waits for the next copy of the volume."""
+MAX_DRAWS = 60
+"""Random positions drawn for a nodule before it is left to the next copy of the volume."""
 HIT_MM = 5.0
-"""A candidate within this, or within the radius, of a nodule's centre has found it."""
+"""A candidate finds a nodule within this distance, or within the radius, of its centre."""
 MERGE_MM = 5.0
 MEASURED_ABOVE = 0.5
-"""Least probability of a candidate that is measured to see whether it is excluded; operating points lie above."""
+"""Candidates from this probability on are measured and may be excluded; operating points lie above."""
 
 Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
 class Scored:
-    """Candidates of one volume after merging: where, and the filter's nodule probability."""
+    """Candidates of one volume after merging: ``(n, 3)`` indices, and the filter's nodule probabilities."""
 
     indices: Array
     probabilities: Array
@@ -74,7 +74,7 @@ class ScanResult:
 
 
 def fold_ensemble(bundle: Bundle, run: Path | None, fold: int) -> Ensemble:
-    """Return the bundle with the networks of one fold of ``training.train --folds``; of the bundle itself without it.
+    """Return the ensemble with the networks of one fold of ``training.train --folds``; without a run the bundle's own.
 
     Raises
     ------
@@ -127,7 +127,7 @@ def probability_at(scored: Scored, volume: CtVolume, index: Index, diameter_mm: 
 
 
 def scan_result(series: MarkedSeries, nodules: list[CropNodule], ensemble: Ensemble, *, seed: int) -> ScanResult:
-    """Score a series as it is, and copies of it with ``nodules`` pasted at the three kinds of places in turn."""
+    """Score a series as it is, and copies of it with ``nodules`` pasted at the three kinds of attachment in turn."""
     volume = read_scan(series.source)
     lungs = _lungs(volume, series)
     scored = scored_candidates(volume, lungs, ensemble)
@@ -198,14 +198,14 @@ def _copies(
             insert_nodule(copy, patch, weight, index)
             placed.append((nodule.row, attachment, (float(round(index[0])), index[1], index[2])))
         if not placed:
-            return  # what is left fits nowhere
+            return  # no free position for the rest
         yield copy, placed
         waiting = remaining
 
 
 def _free_index(series: MarkedSeries, volume: CtVolume, taken: list[Index], draws: Iterator[Index]) -> Index | None:
-    """Return a drawn index away from marks and from what the copy holds already; None after ``TRIES``."""
-    for index in islice(draws, TRIES):
+    """Return a drawn index away from marks and from what the copy holds already; None after ``MAX_DRAWS``."""
+    for index in islice(draws, MAX_DRAWS):
         is_apart = all(
             np.linalg.norm((np.array(index) - np.array(other)) * volume.spacing_mm) > APART_MM for other in taken
         )

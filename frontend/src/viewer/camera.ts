@@ -7,7 +7,7 @@ export interface Camera {
   viewPlaneNormal: Vector;
 }
 
-const [LEAST_ZOOM, MOST_ZOOM] = [0.3, 20];
+const [MIN_ZOOM, MAX_ZOOM] = [0.3, 20];
 const WHEEL_SCALE = 300; // of the wheel's travel, for a zoom by e
 const AXES = [0, 1, 2] as const;
 
@@ -27,7 +27,7 @@ export function middleHolding(middle: Readonly<Vector>, before: Readonly<Vector>
 }
 
 export function boundedZoom(zoom: number): number {
-  return Math.min(MOST_ZOOM, Math.max(LEAST_ZOOM, zoom));
+  return Math.min(MAX_ZOOM, Math.max(MIN_ZOOM, zoom));
 }
 
 // The zoom after a turn of the wheel, within bounds.

@@ -2,7 +2,7 @@
 import type { Position } from "./clicks";
 import type { Size } from "./geometry";
 
-const LEAST_GAP_PX = 10; // the point itself stays free of lines
+const MIN_GAP_PX = 10; // the point itself stays free of lines
 
 export interface Line {
   d: string;
@@ -17,7 +17,7 @@ export function crosshairLines(
   { width, height }: Size,
   names: { vertical: string; horizontal: string },
 ): Line[] {
-  const gap = Math.max(LEAST_GAP_PX, gapPx);
+  const gap = Math.max(MIN_GAP_PX, gapPx);
   const vertical = `M${x} 0V${Math.max(0, y - gap)}M${x} ${Math.min(height, y + gap)}V${height}`;
   const horizontal = `M0 ${y}H${Math.max(0, x - gap)}M${Math.min(width, x + gap)} ${y}H${width}`;
   const lines = [

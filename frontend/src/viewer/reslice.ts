@@ -2,10 +2,10 @@
 import type { Plane } from "./geometry";
 import type { Slice, Triple } from "./types";
 
-const LEAST_AXIAL = 0.9; // cosine between the slices' normal and the patient's axis
+const MIN_AXIAL_COSINE = 0.9; // cosine between the slices' normal and the patient's axis
 const SAME_COSINE = 1e-3;
-const MOST_SHEAR_MM = 1; // in-plane offset of the slices over the stack, as a tilted gantry makes it
-const GAP = 1.6; // median spacings; a wider gap between slices stays black
+const MAX_SHEAR_MM = 1; // in-plane offset of the slices over the stack, as a tilted gantry makes it
+const MAX_GAP = 1.6; // median spacings; a wider gap between slices stays black
 const INDICES = [0, 1, 2] as const;
 
 export type Pixels = ArrayLike<number>;
@@ -35,14 +35,14 @@ export function depthsOf(slices: Slice[], planes: Plane[]): number[] | null {
   const [first, slice] = [planes[0], slices[0]];
   if (!first || !slice || slices.length < 2 || planes.length !== slices.length) return null;
   const normal = crossed(first.rowCosines, first.columnCosines);
-  if (Math.abs(normal[2]) < LEAST_AXIAL) return null;
+  if (Math.abs(normal[2]) < MIN_AXIAL_COSINE) return null;
   const depths: number[] = [];
   for (const [index, plane] of planes.entries()) {
     const { rows, columns, position_mm } = slices[index] as Slice;
     if (!position_mm || rows !== slice.rows || columns !== slice.columns || !isSameGrid(plane, first)) return null;
     const away = INDICES.map((axis) => plane.imagePositionPatient[axis] - first.imagePositionPatient[axis]) as Triple;
     const depth = dot(away, normal);
-    if (Math.hypot(...INDICES.map((axis) => away[axis] - depth * normal[axis])) > MOST_SHEAR_MM) return null;
+    if (Math.hypot(...INDICES.map((axis) => away[axis] - depth * normal[axis])) > MAX_SHEAR_MM) return null;
     depths.push(Math.abs(depth));
   }
   return depths.every((depth, index) => index === 0 || depth > (depths[index - 1] as number)) ? depths : null;
@@ -136,7 +136,7 @@ function interpolated(
 ): Pick<Resliced, "width" | "height" | "values"> {
   const height = Math.max(1, Math.round((depthsMm.at(-1) ?? 0) / pixelMm) + 1);
   const values = new Float32Array(width * height).fill(NaN);
-  const widest = GAP * medianSpacing(depthsMm);
+  const widest = MAX_GAP * medianSpacing(depthsMm);
   let below = 0;
   for (let y = 0; y < height; y += 1) {
     const depth = y * pixelMm;

@@ -1,7 +1,7 @@
 // Arithmetic of fingers on a pane.
 import type { Position } from "./clicks";
 
-const MOST_PX = 12; // of a finger's way for a slice, in a short series
+const MAX_PX_PER_SLICE = 12; // of a finger's way for a slice, in a short series
 const SERIES_IN_PANES = 2; // heights of a pane that scroll a long series
 
 export interface TouchPoint {
@@ -38,7 +38,7 @@ export function touchMovement(before: TouchPoint[], after: TouchPoint[]): Moveme
 
 // Pixels of a finger's way for one slice: a long series is scrolled in two heights of the pane.
 export function pixelsPerSlice(heightPx: number, sliceCount: number): number {
-  return Math.max(1, Math.min(MOST_PX, (heightPx * SERIES_IN_PANES) / Math.max(1, sliceCount)));
+  return Math.max(1, Math.min(MAX_PX_PER_SLICE, (heightPx * SERIES_IN_PANES) / Math.max(1, sliceCount)));
 }
 
 // Slices for the way of a finger: downwards is towards the feet, parts of a slice add up.
