@@ -151,7 +151,7 @@ class NoduleAnalyzer:
         patch = cut_patch(volume, index, z_extent_mm=(0.0, 0.0))
         middle = np.array(patch.hu.shape) // 2
         if float(patch.hu[middle[0], middle[1] - 3 : middle[1] + 4, middle[2] - 3 : middle[2] + 4].max()) < EMPTY_HU:
-            reason = Abstention("no_nodule_here", "nothing at this place is denser than lung")
+            reason = Abstention("no_nodule_here", "nothing at this point is denser than lung")
             return NoduleFinding(index, None, None, None, None, abstentions=(reason,))
         if "single_slice" not in self._nodule.bundle.recipe:
             reason = Abstention("whole_series_only", "this model answers for whole series, not for single slices")

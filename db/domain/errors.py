@@ -83,7 +83,7 @@ class DatabaseUnavailableError(DbError):
     """The database could not be used now; nothing was committed. The cause is chained."""
 
     def __init__(self) -> None:
-        super().__init__("the database is locked, full or unreachable; nothing was recorded")
+        super().__init__("the database is locked, full or unreachable; nothing was saved")
 
 
 class UnfitDatabaseError(DbError):

@@ -156,7 +156,7 @@ class NodeConnection:
             raise NodeUnreachableError("its address cannot be used") from None
         if not association.is_established and not _accepts_nothing(association):
             if tls and not self._was_connected:
-                raise NodeUnreachableError("no TLS connection: nothing answers there, or one side refuses the other's")
+                raise NodeUnreachableError("no TLS connection: no response there, or one side refuses the other's")
             raise NodeUnreachableError(_why_not(association, was_connected=self._was_connected))
         self._association = association
         return self
@@ -335,7 +335,7 @@ def _accepts_nothing(association: Association) -> bool:
 
 def _why_not(association: Association, *, was_connected: bool) -> str:
     if not was_connected:
-        return "nothing answers at its address"
+        return "no response at its address"
     if association.is_rejected:
         primitive = association.acceptor.primitive
         return f"the node rejected the association ({primitive.reason_str})"

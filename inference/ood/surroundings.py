@@ -44,15 +44,11 @@ class Surroundings:
 
 LIMITED = {
     "noise_hu": Abstention("noise", "the image noise around it is outside {low} to {high} HU, the validated range"),
-    "grain": Abstention(
-        "kernel", "the grain of the image, the mark of the reconstruction kernel, is unlike the validated ones"
-    ),
+    "grain": Abstention("kernel", "the reconstruction kernel differs from those validated"),
     "lung_hu": Abstention("hu_offset", "the lung around it is outside {low} to {high} HU, the validated range"),
 }
 """Abstentions by measure; the limits are filled in."""
-NO_LUNG = Abstention(
-    "no_lung_around", "too little plain lung lies around it to tell whether the image is like the validated ones"
-)
+NO_LUNG = Abstention("no_lung_around", "not enough lung around it to check image quality")
 
 
 def surroundings_of(volume: CtVolume, index: tuple[float, float, float]) -> Surroundings | None:

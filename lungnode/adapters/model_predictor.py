@@ -217,11 +217,10 @@ def _why_not_instance(frames: Sequence[FrameHeader], point: tuple[float, float] 
     if point is None:
         return Reason(
             "place_needed",
-            "A DICOM instance is answered for one nodule: send the fields row and column of its centre, "
-            "or upload the whole series as a zip.",
+            "Please click a nodule (fields row and column), or upload the whole series as a zip.",
         )
     if len(frames) > 1:
-        return Reason("multi_frame", "A multi-frame instance is answered as a study: upload it as a zip.")
+        return Reason("multi_frame", "Multi-frame instances are analysed as a study: please upload it as a zip.")
     return None
 
 

@@ -330,7 +330,7 @@ def test_an_unreachable_node_is_retried_with_growing_pauses_and_then_fails(setup
     assert setup.deliver(away, retry=policy, clock=lambda: now) == DeliveryRound(retried=3)
     first = setup.records()["sr", "PACS"]
     assert first.next_attempt_at == now + timedelta(seconds=60)
-    assert first.reason == "nothing answers at its address"
+    assert first.reason == "no response at its address"
     assert setup.deliver(away, retry=policy, clock=lambda: now + timedelta(seconds=59)) == DeliveryRound()
     later = now + timedelta(seconds=61)
     assert setup.deliver(away, retry=policy, clock=lambda: later) == DeliveryRound(retried=3)
@@ -541,7 +541,7 @@ deliver_due(database, LocalFiles(Path(sys.argv[2])), config)
 def test_an_echo_is_answered_or_says_why_not(port: int) -> None:
     with running(Pacs()) as pacs:
         assert echo(pacs.node, STATION, TIMEOUTS) == ""
-    assert echo(RemoteNode("PACS", "127.0.0.1", port), STATION, TIMEOUTS) == "nothing answers at its address"
+    assert echo(RemoteNode("PACS", "127.0.0.1", port), STATION, TIMEOUTS) == "no response at its address"
 
 
 @pytest.mark.dcmtk

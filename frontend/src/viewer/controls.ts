@@ -56,10 +56,10 @@ export class Controls {
     });
     document
       .querySelector("[data-again]")
-      ?.addEventListener("click", () => void viewer.request("analyses", _("Asked for a new analysis.")));
+      ?.addEventListener("click", () => void viewer.request("analyses", _("Analysis requested.")));
     document
       .querySelector("[data-complete]")
-      ?.addEventListener("click", () => void viewer.request("complete", _("Not waiting for more images.")));
+      ?.addEventListener("click", () => void viewer.request("complete", _("Study closed for new images.")));
     find("reveal").addEventListener("click", () => viewer.reveal());
     find<HTMLInputElement>("blind-mode").addEventListener("change", (event) =>
       viewer.hideModel((event.target as HTMLInputElement).checked),

@@ -5,7 +5,7 @@ import type { Verdict } from "./types";
 
 export const REASONS: Record<Verdict, string[]> = {
   // kept in English
-  accept: [english("Nodule"), english("Known before"), english("Suspicious")],
+  accept: [english("Nodule"), english("Known / stable"), english("Suspicious")],
   reject: [
     english("Vessel"),
     english("Scar"),

@@ -286,7 +286,7 @@ export class Viewer {
   private async mark(pane: Pane, row: number, column: number): Promise<void> {
     const slice = pane.slice;
     if (pane !== this.pane || !pane.series || !slice) {
-      pane.say(_("Places are marked in the study that is being read."));
+      pane.say(_("You can only mark nodules in the current study."));
       return;
     }
     pane.draw({ pending: { row, column } });

@@ -102,7 +102,7 @@ def test_a_reader_cannot_write(database: Database) -> None:
 def test_a_locked_database_is_said_to_be_unavailable(database: Database, path: Path) -> None:
     other = sqlite3.connect(path, isolation_level=None)
     other.execute("BEGIN EXCLUSIVE")
-    with pytest.raises(DatabaseUnavailableError, match="nothing was recorded"), database.begin() as session:
+    with pytest.raises(DatabaseUnavailableError, match="nothing was saved"), database.begin() as session:
         audit.append(session, EVENT)
     other.execute("ROLLBACK")
     other.close()
