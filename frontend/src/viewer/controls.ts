@@ -138,8 +138,9 @@ export class Controls {
   }
 
   toggleMarks(): void {
-    this.viewer.areMarksShown = !this.viewer.areMarksShown;
-    this.press("marks", this.viewer.areMarksShown);
+    const { overlay } = this.viewer;
+    overlay.areMarksShown = !overlay.areMarksShown;
+    this.press("marks", overlay.areMarksShown);
     this.viewer.draw();
   }
 

@@ -21,12 +21,13 @@ import type { Mark } from "./marks";
 import { type Overlaid, Overlay } from "./overlay";
 import { PaneCamera } from "./pane_camera";
 import { PaneInput } from "./pane_input";
+import { PaneWindow } from "./pane_window";
 import { Prefetch } from "./prefetch";
 import { Readouts } from "./readouts";
 import { depthsOf, slabRange } from "./reslice";
 import { dropSlabs, slabImageIds } from "./slab";
 import type { SeriesItem, Slice, Study } from "./types";
-import { isSameWindow, rangeOf, type Window, windowOf } from "./window_level";
+import type { Window } from "./window_level";
 
 export interface PaneCalls {
   shown(pane: Pane): void; // another slice is on the screen
@@ -49,7 +50,6 @@ export interface Spot {
 
 const NO_SLICE = -1;
 const MARGIN_PX = 8; // between a finding that is in view and the edge
-const ROUNDING_HU = 1.5; // Cornerstone rounds the window that it was given
 const { Events, ViewportType } = Enums;
 
 export class Pane {
@@ -67,8 +67,7 @@ export class Pane {
   private readonly overlay: Overlay;
   private readonly readouts: Readouts;
   private prefetch: Prefetch | null = null;
-  private window: Window | null = null;
-  private isInverted = false;
+  private readonly window: PaneWindow;
   private readonly observer = new ResizeObserver(() => this.fit());
   private shownIndex = NO_SLICE;
   private spot: Spot | null = null; // to be in view once its slice is shown
@@ -93,6 +92,11 @@ export class Pane {
     });
     this.viewport = engine.getViewport(id) as StackViewport;
     this.camera = new PaneCamera(this.viewport);
+    this.window = new PaneWindow(
+      this.viewport,
+      () => this.series !== null && !this.isOpening,
+      (window) => this.readouts.showWindow(window),
+    );
     this.overlay = new Overlay(this);
     this.lens = new Lens(this);
     joinTools(id);
@@ -151,7 +155,7 @@ export class Pane {
       if (opening === this.openings) this.isOpening = false;
     }
     if (opening !== this.openings) return false;
-    if (this.isInverted) this.invert(true);
+    this.window.restoreInversion();
     return true;
   }
 
@@ -168,7 +172,7 @@ export class Pane {
     const { zoom, middle } = this.camera;
     if (!(await this.setStack(series, index, ++this.openings))) return;
     if (slabMm === 0) dropSlabs();
-    if (this.window) this.setWindow(this.window);
+    if (this.chosenWindow) this.setWindow(this.chosenWindow);
     this.camera.restore(zoom, middle);
     this.viewport.render();
     this.showSlab();
@@ -181,12 +185,13 @@ export class Pane {
 
   // Windows are in HU: images of other modalities keep their own.
   private applyWindow(modality: string): void {
-    if (modality !== "CT" || !this.window) {
+    const { chosenWindow } = this;
+    if (modality !== "CT" || !chosenWindow) {
       this.onWindow();
       return;
     }
-    this.setWindow(this.window);
-    this.calls.windowed(this, this.window);
+    this.setWindow(chosenWindow);
+    this.calls.windowed(this, chosenWindow);
   }
 
   frameFailed(imageId: string): void {
@@ -219,24 +224,15 @@ export class Pane {
   }
 
   get chosenWindow(): Window | null {
-    return this.window;
+    return this.window.window;
   }
 
   setWindow(window: Window): void {
-    this.window = window;
-    this.readouts.showWindow(window);
-    if (!this.series || this.isOpening) return;
-    this.viewport.setProperties({
-      voiRange: rangeOf(window),
-    });
-    this.viewport.render();
+    this.window.set(window);
   }
 
   invert(isInverted: boolean): void {
-    this.isInverted = isInverted;
-    if (!this.series || this.isOpening) return;
-    this.viewport.setProperties({ invert: isInverted });
-    this.viewport.render();
+    this.window.invert(isInverted);
   }
 
   reset(): void {
@@ -349,13 +345,7 @@ export class Pane {
   }
 
   private onWindow(): void {
-    const range = this.viewport.getProperties().voiRange;
-    if (!range || this.isOpening) return;
-    const window = windowOf(range);
-    if (this.window && isSameWindow(window, this.window, ROUNDING_HU)) return;
-    this.window = window;
-    this.readouts.showWindow(window);
-    this.calls.windowed(this, this.window);
+    if (this.window.read() && this.chosenWindow) this.calls.windowed(this, this.chosenWindow);
   }
 
   // A click of the main button.

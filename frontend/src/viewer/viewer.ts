@@ -11,19 +11,18 @@ import { tabStorage } from "../shared/tab_storage";
 import { BlindedReading } from "./blinded_reading";
 import { showCaveats } from "./caveats";
 import { Comparison } from "./comparison";
-import { ContourToggle } from "./contour_toggle";
 import { Controls } from "./controls";
-import type { Decision } from "./decisions";
 import { loadSeries, onFrameError, onPixelRatio } from "./engine";
+import { FindingOverlay } from "./finding_overlay";
 import { FindingList } from "./findings";
 import { markRadiusMm } from "./geometry";
 import { isHistogram } from "./histogram";
 import { Leaving } from "./leaving";
 import { refreshLiveParts } from "./live_parts";
-import { type Mark, marksOnSlice, sliceIndex } from "./marks";
+import { sliceIndex } from "./marks";
 import { finish, goBack } from "./navigation";
 import { stepThrough } from "./order";
-import type { Attention, Explanation } from "./overlay";
+import type { Explanation } from "./overlay";
 import { Overruling } from "./overruling";
 import { Pane, type PaneCalls } from "./pane";
 import { Planes, type Target } from "./planes";
@@ -32,8 +31,7 @@ import { isHeld, StudyRecord } from "./study_record";
 import { Thumbnails } from "./thumbnails";
 import { drawTicks } from "./ticks";
 import type { Finding, Study } from "./types";
-import { countUnread, nextUnread } from "./verdict_flow";
-import { VerdictToast } from "./verdict_toast";
+import { VerdictAnnouncer } from "./verdict_announcer";
 import { PRESETS, type Window } from "./window_level";
 
 const CROSSHAIR_GAP_MM = 2; // between a mark and the crosshair's lines
@@ -42,6 +40,7 @@ export class Viewer {
   readonly root = find("viewer");
   readonly studyUid = this.root.dataset.study as string;
   readonly api = `/api/v1/studies/${this.studyUid}`;
+  readonly reader = this.root.dataset.reader ?? "";
   readonly mayDecide = this.root.dataset.mayDecide === "yes";
   readonly reading = new BlindedReading(this.studyUid, this.mayDecide, this.root.dataset.hideModel === "yes");
   readonly pane: Pane;
@@ -49,7 +48,6 @@ export class Viewer {
   readonly planes: Planes;
   readonly list: FindingList;
   readonly leaving: Leaving;
-  private readonly toast: VerdictToast;
   private readonly images = new Map<string, number | null>(); // Instance Numbers of findings' slices, once known
   readonly controls: Controls;
   readonly overruling: Overruling;
@@ -57,9 +55,8 @@ export class Viewer {
   active: Pane;
   readonly record = new StudyRecord();
   selected: string | null = null;
-  areMarksShown = true;
   explanation: Explanation | null = null;
-  private readonly contours = new ContourToggle(this.api, () => this.draw());
+  readonly overlay = new FindingOverlay(this.api, () => this.draw());
   private readonly thumbnails = new Thumbnails(this.studyUid);
   private opening: string | null = null;
 
@@ -91,12 +88,13 @@ export class Viewer {
       this.controls.prepare();
       this.draw();
     });
-    const reader = { name: this.root.dataset.reader ?? "", mayDecide: this.mayDecide };
+    const announcer = new VerdictAnnouncer(this);
+    const reader = { name: this.reader, mayDecide: this.mayDecide };
     this.list = new FindingList(find("findings"), reader, new DraftStore(this.studyUid, reader.name, tabStorage()), {
       select: (id) => void this.select(id === this.selected ? null : id),
       changed: (finding) => this.replace(finding),
-      decided: (id, decision, isFirst) => this.onDecided(id, decision, isFirst),
-      undone: (finding, what) => this.onUndone(finding, what),
+      decided: (id, decision, isFirst) => announcer.decided(id, decision, isFirst),
+      undone: (finding, what) => announcer.undone(finding, what),
       commented: () => this.pane.view.focus({ preventScroll: true }),
       withdrawn: (finding) => this.remove(finding),
       failed: (error) => this.onFailure(error),
@@ -105,13 +103,6 @@ export class Viewer {
         this.draw();
       },
       typed: () => this.controls.staySignedIn(),
-    });
-    this.toast = new VerdictToast({
-      undo: () => void this.list.undo(),
-      reason: ({ id, verdict }, reason) => {
-        const finding = this.record.findings.find((candidate) => candidate.id === id);
-        if (finding) void this.list.decideOn(finding, verdict, reason);
-      },
     });
     this.leaving = new Leaving(this.list);
     onSignedOut(() => {
@@ -174,15 +165,13 @@ export class Viewer {
     });
     find("finding-count").textContent = this.reading.isHidden ? _("hidden") : String(findings.length);
     find("blind").hidden = !this.reading.isHidden;
-    const contours = this.contours.on(this.areMarksShown ? this.pane.slice : null, findings, this.selected);
-    this.pane.draw({
-      marks: this.marksOf(this.pane, findings),
-      attention: this.attentionHere(),
-      contours,
-      crosshair: this.planes.crosshair,
-    });
+    const { selected } = this;
+    const explanation = this.reading.isHidden ? null : this.explanation;
+    const overlaid = this.overlay.on(this.pane, { findings, selected, explanation });
+    this.pane.draw({ ...overlaid, crosshair: this.planes.crosshair });
     const other = this.comparison.pane;
-    if (other?.study) other.draw({ marks: this.reading.isHidden ? [] : this.marksOf(other, other.study.findings) });
+    const compared = this.reading.isHidden ? [] : (other?.study?.findings ?? []);
+    if (other?.study) other.draw({ marks: this.overlay.marksOn(other, compared, selected) });
     drawTicks(
       findings.map((finding) => this.sliceOf(this.pane, finding)),
       this.pane.series?.slices.length ?? 0,
@@ -209,21 +198,8 @@ export class Viewer {
     }));
   }
 
-  private marksOf(pane: Pane, findings: Finding[]): Mark[] {
-    const { series, slice } = pane;
-    return this.areMarksShown && series && slice ? marksOnSlice(series, pane.index, findings, this.selected) : [];
-  }
-
   private sliceOf(pane: Pane, finding: Finding): number {
     return sliceIndex(pane.series, finding);
-  }
-
-  private attentionHere(): Attention | null {
-    const finding = this.shownFindings().find(({ id }) => id === this.selected);
-    if (!this.explanation || this.reading.isHidden || !finding || this.sliceOf(this.pane, finding) !== this.pane.index)
-      return null;
-    const { map, opacity } = this.explanation;
-    return { url: `/api/v1/findings/${finding.id}/attention.png?map=${map}`, opacity };
   }
 
   /* what happens in the panes */
@@ -352,24 +328,6 @@ export class Viewer {
   }
 
   /* verdicts */
-
-  private onDecided(id: string, { verdict, reason }: Decision, isFirst: boolean): void {
-    const findings = this.shownFindings();
-    const reader = this.root.dataset.reader ?? "";
-    const number = findings.findIndex((finding) => finding.id === id) + 1;
-    const isWriting = this.list.decisions.draft(id) !== null;
-    const isAdvancing = this.controls.isAdvancing && isFirst && this.selected === id && !isWriting;
-    const next = isAdvancing ? nextUnread(findings, id, reader) : null;
-    this.toast.said({ id, number, verdict, reason }, countUnread(findings, reader), (next ?? this.selected) !== id);
-    if (next) void this.select(next, { isCentred: true });
-  }
-
-  private onUndone(finding: Finding, what: "verdict" | "mark"): void {
-    const findings = this.shownFindings();
-    const number = what === "mark" ? 0 : findings.findIndex(({ id }) => id === finding.id) + 1;
-    this.toast.undone(number, countUnread(findings, this.root.dataset.reader ?? ""));
-    if (what === "verdict" && this.selected !== finding.id) void this.select(finding.id);
-  }
 
   private replace(finding: Finding): void {
     this.record.replace(finding);
