@@ -1,4 +1,4 @@
-// What follows a verdict: it is announced, can be undone or given a reason, and the next unread finding is chosen.
+// Announcement of verdicts: undo, a choice of reasons, and the step to the next unread finding.
 import type { Decision } from "./decisions";
 import type { FindingList } from "./findings";
 import type { Finding } from "./types";
