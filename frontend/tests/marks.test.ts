@@ -1,11 +1,23 @@
 // Placing of findings' marks on slices and on the screen.
 import { describe, expect, test } from "vitest";
 import type { Plane } from "../src/viewer/geometry";
-import { ellipseOf, isHit, marksOnSlice, sliceIndex } from "../src/viewer/marks";
+import { ellipseOf, imageNumber, isHit, marksOnSlice, sliceIndex } from "../src/viewer/marks";
 import { finding, slice, stack } from "./records";
 
 const series = { uid: "1.2", slices: stack(11) }; // heights 0, -2, ..., -20
 const at = (z: number, values = {}) => finding({ sop_instance_uid: `1.2.${z}`, ...values });
+
+describe("number of an image", () => {
+  const frames = [1, 2, 3].map((frame_number) => slice(0, { frame_number, instance_number: 7 }));
+  test.each([
+    ["Instance Number", [slice(0, { instance_number: 65 })], 0, 65],
+    ["no Instance Number", stack(2), 1, null],
+    ["first frame of a multi-frame instance", frames, 0, 1],
+    ["later frame", frames, 2, 3],
+  ])("%s", (_name, slices, index, expected) => {
+    expect(imageNumber(slices, slices[index] as (typeof slices)[number])).toBe(expected);
+  });
+});
 
 describe("slice of a finding", () => {
   const multiFrame = { uid: "1.2", slices: [1, 2, 3].map((frame_number) => slice(0, { frame_number })) };

@@ -110,7 +110,7 @@ def findings_of(site: Site, study: Study) -> tuple[FindingRecord, ...]:
 
 
 def test_it_opens_at_the_finding_most_probably_malignant_and_left_is_left(viewer: Page) -> None:
-    expect(viewer.locator("[data-readout-slice]")).to_have_text(f"Slice {OWN + 1} of {SLICES}")
+    expect(viewer.locator("[data-readout-slice]")).to_have_text(f"Image {SLICES - OWN} ({OWN + 1} of {SLICES})")
     expect(viewer.locator(".finding.selected .value")).to_have_text("65 to 94 % (28 of 34 similar)")
     expect(viewer.locator(".finding.selected .facts")).to_contain_text("2D 25 to 60 %, 3D 43 to 78 %")
     expect(viewer.locator(".finding.selected .reasons")).to_have_text("the 2D and the 3D networks disagree")
@@ -382,7 +382,7 @@ def test_the_viewer_speaks_german_to_a_german_browser(site: Site, study: Study, 
     page = open_page(locale="de-DE")
     opened(page, site, study)
     expect(page.get_by_role("heading", name="Befunde 3")).to_be_visible()
-    expect(page.locator("[data-readout-slice]")).to_have_text(f"Schicht {OWN + 1} von {SLICES}")
+    expect(page.locator("[data-readout-slice]")).to_have_text(f"Bild {SLICES - OWN} ({OWN + 1} von {SLICES})")
     expect(page.locator(".finding.selected .reasons")).to_have_text("die 2D- und die 3D-Netze sind sich nicht einig")
     page.get_by_role("button", name="Ablehnen").click()
     page.get_by_label("Gefäß").check()

@@ -32,6 +32,11 @@ export function sliceIndex(
   );
 }
 
+// The number of a slice's image: its frame in a multi-frame object, else its Instance Number; null where it has none.
+export function imageNumber(slices: Slice[], { frame_number, instance_number }: Slice): number | null {
+  return slices.some((slice) => slice.frame_number > 1) ? frame_number : instance_number;
+}
+
 // The marks on the slice at an index: circles of findings that reach it, numbered on their own slice.
 export function marksOnSlice(
   series: { uid: string; slices: Slice[] },

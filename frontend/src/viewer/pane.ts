@@ -326,7 +326,7 @@ export class Pane {
     if (!slice || !series || this.shownIds[imageIdIndex] !== imageId) return;
     this.shownIndex = imageIdIndex;
     this.say("");
-    this.readouts.showSlice(slice, this.index, series.slices.length);
+    this.readouts.showSlice(series.slices, this.index);
     this.showSlab();
     this.prefetch?.from(this.index);
     if (this.spot?.index === imageIdIndex) this.bringIntoView();

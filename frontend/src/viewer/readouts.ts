@@ -3,6 +3,7 @@ import { find } from "../shared/dom";
 import { _, number } from "../shared/i18n";
 import { dicomDate } from "./display";
 import { edgeLetters } from "./geometry";
+import { imageNumber } from "./marks";
 import type { Edge, SeriesItem, Slice, Study } from "./types";
 import type { Window } from "./window_level";
 
@@ -14,8 +15,16 @@ export class Readouts {
     this.write("corner-study", parts.filter(Boolean).join(" · "));
   }
 
-  showSlice(slice: Slice, index: number, count: number): void {
-    this.write("readout-slice", _("Slice {number} of {count}", { number: index + 1, count }));
+  // The image by the number that the list of findings has too, and its place in the stack.
+  showSlice(slices: Slice[], index: number): void {
+    const slice = slices[index] as Slice;
+    const [image, place] = [imageNumber(slices, slice), { number: index + 1, count: slices.length }];
+    this.write(
+      "readout-slice",
+      image === null
+        ? _("Slice {number} of {count}", place)
+        : _("Image {image} ({number} of {count})", { ...place, image }),
+    );
     this.write("readout-position", slice.position_mm ? `z ${number(slice.position_mm[2])} mm` : "");
     for (const [edge, letter] of Object.entries(edgeLetters(slice.orientation)) as [Edge, string][])
       this.write(`orient="${edge}"`, letter);

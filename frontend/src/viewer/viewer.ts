@@ -19,7 +19,7 @@ import { markRadiusMm } from "./geometry";
 import { isHistogram } from "./histogram";
 import { Leaving } from "./leaving";
 import { refreshLiveParts } from "./live_parts";
-import { sliceIndex } from "./marks";
+import { imageNumber, sliceIndex } from "./marks";
 import { finish, goBack } from "./navigation";
 import { stepThrough } from "./order";
 import type { Explanation } from "./overlay";
@@ -48,7 +48,7 @@ export class Viewer {
   readonly planes: Planes;
   readonly list: FindingList;
   readonly leaving: Leaving;
-  private readonly images = new Map<string, number | null>(); // Instance Numbers of findings' slices, once known
+  private readonly images = new Map<string, number | null>(); // image numbers of findings' slices, once known
   readonly controls: Controls;
   readonly overruling: Overruling;
   readonly report: ReportDialog | null; // for those who may give verdicts
@@ -184,7 +184,7 @@ export class Viewer {
     if (!series || !slice) return;
     for (const finding of findings) {
       const own = series.slices[sliceIndex(series, finding)];
-      if (own) this.images.set(finding.id, own.instance_number);
+      if (own) this.images.set(finding.id, imageNumber(series.slices, own));
     }
     void this.list.crops.draw(series, findings);
   }
