@@ -15,15 +15,15 @@ export class Readouts {
     this.write("corner-study", parts.filter(Boolean).join(" · "));
   }
 
-  // The image by the number that the list of findings has too, and its place in the stack.
+  // The image by the number that the list of findings has too, and its position in the stack.
   showSlice(slices: Slice[], index: number): void {
     const slice = slices[index] as Slice;
-    const [image, place] = [imageNumber(slices, slice), { number: index + 1, count: slices.length }];
+    const [image, position] = [imageNumber(slices, slice), { number: index + 1, count: slices.length }];
     this.write(
       "readout-slice",
       image === null
-        ? _("Slice {number} of {count}", place)
-        : _("Image {image} ({number} of {count})", { ...place, image }),
+        ? _("Slice {number} of {count}", position)
+        : _("Image {image} ({number} of {count})", { ...position, image }),
     );
     this.write("readout-position", slice.position_mm ? `z ${number(slice.position_mm[2])} mm` : "");
     for (const [edge, letter] of Object.entries(edgeLetters(slice.orientation)) as [Edge, string][])
