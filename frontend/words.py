@@ -49,10 +49,16 @@ def extracted() -> Catalog:
         methods, options = parse_mapping_cfg(file)
     catalog = Catalog(project="lungnode", charset="utf-8", creation_date=NO_DATE, fuzzy=False)
     for path, line, message, comments, context in extract_from_dir(
-        ROOT, methods, options, keywords=KEYWORDS, directory_filter=lambda folder: Path(folder).name != "built"
+        ROOT, methods, options, keywords=KEYWORDS, directory_filter=_is_of_sources
     ):
         catalog.add(message, None, [(path, line)], auto_comments=comments, context=context)
     return catalog
+
+
+def _is_of_sources(folder: str) -> bool:
+    """Return False for folders of installed packages and built files, which hold most of all files."""
+    name = Path(folder).name
+    return not name.startswith(".") and name not in ("built", "node_modules", "__pycache__", "build", "dist")
 
 
 def template(catalog: Catalog) -> bytes:

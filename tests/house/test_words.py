@@ -27,6 +27,13 @@ def words() -> ModuleType:
     return module
 
 
+@pytest.fixture(scope="module")
+def english(words: ModuleType) -> Catalog:
+    """All texts of the sources; collecting them takes seconds."""
+    catalog: Catalog = words.extracted()
+    return catalog
+
+
 def spoken(compiled: bytes) -> dict[object, object]:
     """Texts of a compiled catalogue; its header names the release of Babel that wrote it."""
     catalog: dict[object, object] = vars(gettext.GNUTranslations(io.BytesIO(compiled)))["_catalog"]
@@ -38,15 +45,15 @@ def places(catalog: Catalog) -> dict[object, set[str]]:
     return {message.id: {path for path, _ in message.locations} for message in catalog if message.id}
 
 
-def test_the_template_holds_what_the_pages_say(words: ModuleType) -> None:
-    assert places(words.catalogue(words.TEMPLATE, "en")) == places(words.extracted()), "run `make words`"
+def test_the_template_holds_what_the_pages_say(words: ModuleType, english: Catalog) -> None:
+    assert places(words.catalogue(words.TEMPLATE, "en")) == places(english), "run `make words`"
     assert set(words.languages()) == set(LANGUAGES)
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
-def test_a_language_says_everything_and_is_compiled(words: ModuleType, language: str) -> None:
+def test_a_language_says_everything_and_is_compiled(words: ModuleType, english: Catalog, language: str) -> None:
     path = words.languages()[language]
-    catalog, english = words.catalogue(path, language), words.extracted()
+    catalog = words.catalogue(path, language)
     texts = {message.id: message.string for message in catalog if message.id}
     assert set(texts) == {message.id for message in english if message.id}, "run `make words`"
     assert [text for text, said in texts.items() if not said] == []

@@ -11,6 +11,7 @@ from db.domain.analyses import AnalysisStatus
 from db.domain.models import ModelIdentity
 from db.domain.studies import StudyState
 from db.monitoring import workers
+from tests.support.fast_analyzer import HELD
 from tests.support.service import is_running, until
 from tests.support.workflow_node import Node, node
 
@@ -107,13 +108,19 @@ def test_what_a_silent_worker_left_is_finished_by_another(node: Node) -> None:
 
 
 def test_a_worker_that_lives_keeps_its_work(node: Node) -> None:
-    node.options = {"delay_s": 12}
     other = Node(node.folder, node.url, node.database, {"executor_id": "worker-2", "heartbeat_timeout_s": 4.0})
     uid = node.receive(20, 1)
+    held = node.folder / "calls" / HELD
+    held.parent.mkdir()
+    held.touch()
     node.start()
     until(lambda: node.calls(20), lambda call_count: call_count == 1, 120)
     other.start()
     try:
+        until(
+            lambda: _beats(node), lambda beats: beats.get("worker-2", 0) >= 30
+        )  # 0.2 s apart: longer than the timeout
+        held.unlink()
         assert node.wait(uid).state is StudyState.ANALYSED
     finally:
         other.kill()
