@@ -10,7 +10,7 @@ VENV ?= .venv$(if $(PYTHON),-$(notdir $(PYTHON)))
 BIN := $(VENV)/bin
 PY := $(BIN)/python
 ARGS ?=
-# Parallel test workers; 0 runs the tests in one process.
+# Parallel test workers: auto takes three for two processors; 0 runs the tests in one process.
 WORKERS ?= auto
 PYTEST := pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder --durations 20
 # The pages' modules, bundled by Vite; Node comes from PyPI where the machine has none.

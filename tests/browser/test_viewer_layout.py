@@ -250,8 +250,19 @@ def is_in_view(page: Page) -> bool:
     )
 
 
-@pytest.mark.parametrize("way", ["n", "p", "j", "k", "row", "next"])
-def test_a_finding_that_is_chosen_comes_into_view(viewer: Page, way: str) -> None:
+def choose_by_row(page: Page) -> None:
+    page.locator(".finding:not(.selected) .finding-row").last.click()
+
+
+def choose_by_button(page: Page) -> None:
+    page.get_by_role("button", name="Next finding").click()
+
+
+def choose_by_key(key: str) -> Callable[[Page], None]:
+    return lambda page: page.keyboard.press(key)
+
+
+def test_a_finding_that_is_chosen_comes_into_view(viewer: Page) -> None:
     pane(viewer).hover()
     viewer.keyboard.down("Control")
     for _ in range(3):
@@ -259,17 +270,13 @@ def test_a_finding_that_is_chosen_comes_into_view(viewer: Page, way: str) -> Non
     viewer.keyboard.up("Control")
     zoom = viewer.locator("[data-readout-zoom]").first
     expect(zoom).to_have_text("739 %")
-    for _ in range(3):
-        chosen = viewer.locator(".finding.selected").get_attribute("data-finding")
-        if way == "row":
-            viewer.locator(".finding:not(.selected) .finding-row").last.click()
-        elif way == "next":
-            viewer.get_by_role("button", name="Next finding").click()
-        else:
-            viewer.keyboard.press(way)
-        expect(viewer.locator(f".finding.selected:not([data-finding='{chosen}'])")).to_have_count(1)
-        until(lambda: is_in_view(viewer), bool)
-    expect(zoom).to_have_text("739 %")
+    for choose in (*map(choose_by_key, "npjk"), choose_by_row, choose_by_button):
+        for _ in range(3):
+            chosen = viewer.locator(".finding.selected").get_attribute("data-finding")
+            choose(viewer)
+            expect(viewer.locator(f".finding.selected:not([data-finding='{chosen}'])")).to_have_count(1)
+            until(lambda: is_in_view(viewer), bool)
+        expect(zoom).to_have_text("739 %")
 
 
 def test_a_finding_in_view_is_not_moved_by_its_row(viewer: Page) -> None:
