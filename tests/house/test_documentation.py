@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from importlib.metadata import distribution
 from pathlib import Path
 
 import pytest
@@ -91,6 +92,21 @@ def test_documented_modules_run(documents: dict[Path, str], root: Path) -> None:
         if not path.with_suffix(".py").is_file() and not (path / "__main__.py").is_file()
     ]
     assert not missing
+
+
+def test_documented_network_tools_are_named_unambiguously(documents: dict[Path, str]) -> None:
+    """pynetdicom installs scripts of the names of DCMTK's into ``.venv/bin``, with other options."""
+    scripts = distribution("pynetdicom").entry_points.select(group="console_scripts")
+    tools = "|".join(script.name for script in scripts)
+    assert "storescu" in tools
+    bare = [
+        f"{path}: {line}"
+        for path, text in documents.items()
+        for block in re.findall(r"```sh\n(.*?)```", text, flags=re.DOTALL)
+        for line in block.splitlines()
+        if re.match(rf"({tools})\b", line)
+    ]
+    assert not bare
 
 
 def test_documented_links_lead_somewhere(documents: dict[Path, str], root: Path) -> None:
