@@ -198,7 +198,7 @@ def _write(
     received_at: datetime,
 ) -> None:
     statements = _statements(dialect, 1)
-    to_driver = UtcDateTime().bind_processor(dialect)
+    to_driver = UtcDateTime().dialect_impl(dialect).bind_processor(dialect)
     moment = to_driver(received_at) if to_driver else received_at
     grown: Counter[str] = Counter()
     rows = []

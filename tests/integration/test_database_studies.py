@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import func, select, text
 
 from db.audit import trail as audit
 from db.database import Database
 from db.domain.errors import InvalidRecordError, UnknownRecordError
 from db.domain.studies import PatientAttributes, ReceivedInstance, StoreVerdict, StudyState
 from db.domain.worklist import WorklistQuery
+from db.intake.ingest import record_arrivals
 from db.read_models import studies
 from db.studies.completion import force_complete
 from db.studies.instances import (
@@ -24,6 +26,7 @@ from db.studies.instances import (
 )
 from db.tables.studies import InstanceRow, PatientRow, SeriesRow, StudyRow
 from db.worklist import rows as worklist
+from tests.support.databases import ManualClock
 from tests.support.records import instance_record, record_instance
 
 Received = Callable[..., ReceivedInstance]
@@ -70,6 +73,21 @@ def test_an_instance_reads_back_as_it_was_stored(database: Database, received: R
         instance = instance_record(session, "1.2.3.1.4")
     assert instance is not None
     assert (instance.path, instance.size_bytes, instance.sha256) == ("ab/1.2.3-1-4", 526_000, f"{4:064x}")
+
+
+def test_times_are_stored_alike_on_both_paths_of_indexing(
+    database: Database, received: Received, clock: ManualClock
+) -> None:
+    """The first instance is indexed by SQLAlchemy, later ones on the driver's cursor; SQLite sorts times as text."""
+    clock.moment = datetime(2026, 3, 1, 9, 0, tzinfo=UTC) - timedelta(microseconds=1)
+    record_arrivals(database, [received(1)])
+    clock.moment = datetime(2026, 3, 1, 10, 0, tzinfo=UTC) - timedelta(microseconds=1)
+    record_arrivals(database, [received(2)])
+    with database.read() as session:
+        texts = session.scalars(text("SELECT CAST(received_at AS TEXT) FROM instances ORDER BY arrival")).all()
+        series = session.scalar(text("SELECT CAST(last_received_at AS TEXT) FROM series"))
+    assert len({len(moment) for moment in texts}) == 1
+    assert series == texts[1]
 
 
 def test_sending_again_adds_nothing_and_wakes_nothing(database: Database, received: Received) -> None:
