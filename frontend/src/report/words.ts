@@ -48,7 +48,7 @@ export const BTS: Record<Bts, string> = {
 // Conditions under which a guideline applies; the reader checks them.
 export const CONDITIONS = {
   fleischner: _(
-    "For incidental nodules from 35 years of age on; not for screening, known cancer or immunosuppression. Mean diameter.",
+    "For incidental nodules from 35 years of age; not for screening, known cancer or immunosuppression. Mean diameter.",
   ),
   lung_rads: _("For screening of asymptomatic smokers. Mean diameter; growth is more than 1.5 mm within 12 months."),
   bts: _(
