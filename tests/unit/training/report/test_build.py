@@ -129,7 +129,7 @@ def test_the_nodule_card_has_subgroups_pathology_and_distortions(report_folder: 
     assert figures["density"] is None
     assert set(figures["robustness"]["distortions"]) == {"as it is", "click 6 mm off"}
     card = (report_folder / "nodule.md").read_text()
-    for heading in ("Against pathology", "What goes wrong with images", "Where the planar network looks", "Errors"):
+    for heading in ("Against pathology", "Robustness", "Attention of the planar network", "Errors"):
         assert f"## {heading}" in card
 
 
