@@ -110,8 +110,9 @@ class NoduleAnalyzer:
         report_progress(0.1, "detecting candidates")
         candidates = find_candidates(volume, lungs, limit=self._filter_gate.max_candidates)
         report_progress(0.3, f"filtering {len(candidates)} candidates")
-        confirmed, left_out = self._apply_filter(volume, candidates)
-        measured = self._measured(volume, lungs, confirmed)
+        confirmed = self._apply_filter(volume, candidates)
+        remaining = self._measured(volume, lungs, confirmed)
+        measured = remaining[: self.gate.max_findings]
         report_progress(0.7, f"assessing {len(measured)} nodules")
         gate = replace(self.gate, grain=None) if "kernel" in overruled else self.gate
         estimator = MalignancyEstimator(self._nodule, self._nodule_filter.bundle.recipe, gate)
@@ -122,13 +123,13 @@ class NoduleAnalyzer:
             "slice_count": volume.volume_hu.shape[0],
             "candidate_count": len(candidates),
             "confirmed_count": len(confirmed),
-            "excluded_count": len(confirmed) - len(measured),
+            "excluded_count": len(confirmed) - len(remaining),
             "engines": {"nodule": str(self._nodule.engine), "filter": str(self._nodule_filter.engine)},
             "lung_volume_ml": round(lungs.total_ml),
             "lung_extent": str(lungs.extent),
         }
         remarks = [*lungs.remarks]
-        if left_out:
+        if left_out := len(remaining) - len(measured):
             remarks.append(Remark("FINDINGS_LIMITED", {"limit": self.gate.max_findings, "count": left_out}))
         return VolumeAnalysis(findings, (), measures, tuple(remarks))
 
@@ -209,8 +210,8 @@ class NoduleAnalyzer:
         answer = self._nodule_filter.answer_at(volume, [PatchCentre(candidate.index) for candidate in candidates])
         return [Nodule(float(p), float(z)) for p, z in zip(answer.probabilities, answer.margins, strict=True)]
 
-    def _apply_filter(self, volume: CtVolume, candidates: tuple[Candidate, ...]) -> tuple[list[_Confirmed], int]:
-        """Return the candidates above the filter's operating point by probability, and how many exceed the limit."""
+    def _apply_filter(self, volume: CtVolume, candidates: tuple[Candidate, ...]) -> list[_Confirmed]:
+        """Return the candidates above the filter's operating point, by descending probability."""
         nodules = self._filtered(volume, list(candidates))
         ranked = sorted(zip(nodules, candidates, strict=True), key=lambda pair: -pair[0].probability)
         confirmed: list[_Confirmed] = []
@@ -219,8 +220,7 @@ class NoduleAnalyzer:
                 break
             if all(_apart_mm(volume, candidate.index, c.candidate.index) > self.gate.merge_mm for c in confirmed):
                 confirmed.append(_Confirmed(candidate, nodule))
-        limit = self.gate.max_findings
-        return confirmed[:limit], max(0, len(confirmed) - limit)
+        return confirmed
 
     def _measured(self, volume: CtVolume, lungs: LungSegmentation, confirmed: list[_Confirmed]) -> list[_Measured]:
         """Measure candidates; those that are no nodule by ``inference.nodules.exclusion`` are left out."""

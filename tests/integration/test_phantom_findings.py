@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -11,6 +13,8 @@ from inference.loading import Models
 from inference.types import CtVolume, VolumeAnalysis
 
 MAX_OTHERS_PER_SCAN = 1
+LIMIT = 8
+"""Findings at most: fewer than the filter confirms, and as many as remain with one other besides those allowed."""
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +27,10 @@ def analysis(phantom: Phantom, shipped_models: Models) -> VolumeAnalysis:
     affine = np.zeros((4, 4))
     affine[[2, 1, 0], [0, 1, 2]] = phantom.spacing_mm
     affine[:3, 3], affine[3, 3] = phantom.origin_mm, 1.0
-    return shipped_models.nodule.analyse(CtVolume(phantom.volume_hu, phantom.spacing_mm, affine))
+    analyzer = shipped_models.nodule
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(analyzer, "gate", replace(analyzer.gate, max_findings=LIMIT))
+        return analyzer.analyse(CtVolume(phantom.volume_hu, phantom.spacing_mm, affine))
 
 
 def nodule_numbers(phantom: Phantom, analysis: VolumeAnalysis) -> list[int | None]:
@@ -50,3 +57,8 @@ def test_few_other_findings_and_none_called_malignant(phantom: Phantom, analysis
     others = [f for f, number in zip(analysis.findings, numbers, strict=True) if number is None]
     assert len(others) <= MAX_OTHERS_PER_SCAN
     assert all((other.malignancy_probability or 0.0) <= 0.5 for other in others)
+
+
+def test_what_is_excluded_does_not_count_towards_the_limit(analysis: VolumeAnalysis) -> None:
+    assert int(str(analysis.measures["confirmed_count"])) > LIMIT >= len(analysis.findings)
+    assert "FINDINGS_LIMITED" not in {remark.name for remark in analysis.remarks}

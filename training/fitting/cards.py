@@ -25,8 +25,8 @@ DATA_SOURCES: dict[str, dict[str, Any]] = {
     "nodule": {**LIDC, "label": "malignant if the readers' mean rating is above 3, benign if below; 3 left out"},
     "filter": {
         **LIDC,
-        "label": "nodule: a crop's nodule, or one pasted into nodule-free LIDC-IDRI-0306; "
-        "not: bright blobs beside nodules, and candidates and dense places of that series",
+        "label": "nodule: a crop's nodule, or one pasted into a fully read series; "
+        "not: bright blobs beside nodules, and candidates and dense places of the fully read series",
     },
     "slice": {
         "source": "IQ-OTH/NCCD, Mendeley Data, doi 10.17632/bhmdr45bh2",
@@ -51,8 +51,9 @@ LIMITS: dict[str, list[str]] = {
         "What is shown is bounded by calibration nodules with a similar score, as rated by radiologists.",
     ],
     "filter": [
-        "What is no nodule comes from two sources only: blobs beside nodules, and one nodule-free series.",
-        "Nodules touching vessels or the pleura may be missed; nodules under 4 mm often are.",
+        "What is no nodule comes from two sources only: blobs beside nodules, and three fully read series.",
+        "Nodules touching vessels or the pleura may be missed; those under 6 mm and ground-glass ones often are.",
+        "Its cases hold more nodules than a scan does: fewer of a scan's findings are nodules than is shown.",
     ],
     "slice": [
         "Its data are split by image similarity, since patients were never published: leakage cannot be excluded.",

@@ -56,7 +56,7 @@ TOLERANCE = 0.005
 DENSITY_POINTS = 25
 REPORTED_KEYS = ("name", "version", "architecture", "classes", "intended_use", "limits", "training_data", "calibration",
         "conformal", "operating_points", "gate", "weights_sha256", "input_shape",
-        "display_coverage", "separation")  # fmt: skip
+        "display_coverage", "separation", "detection")  # fmt: skip
 
 
 class ReportError(Exception):

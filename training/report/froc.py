@@ -3,8 +3,9 @@
 Free-response ROC (Bunch et al. 1978; rates and mean of LUNA16, Setio et al. 2017): sensitivity at 1/8 to 8 other
 findings a scan, and their mean (CPM), for nodules of ``--split`` pasted into the fully read series, each series judged
 by the network that has not seen it (``--run``, the output of ``training.train --folds``). Real marks are counted
-separately. ``--choose`` states the lowest threshold with at most ``MAX_OTHERS_PER_SCAN`` other findings a scan as the
-bundle's operating point; ``--record`` writes the figures into the bundle. Prints one JSON object last.
+separately. ``--choose`` states a threshold with at most ``MAX_OTHERS_PER_SCAN`` other findings a scan as the bundle's
+operating point, ``--confirm`` a given one; ``--record`` writes the figures into the bundle. Prints one JSON object
+last.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ mpl.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import expit, logit
 
 from inference.bundle import SHIPPED, Bundle, read_bundle, write_recipe
 from inference.errors import BundleError
@@ -42,6 +44,8 @@ RATES = (0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
 MAX_OTHERS_PER_SCAN = 1.0
 """Other findings a scan at the operating point, as commercial readers show (0.97 to 1.6)."""
 DRAWS = 1000
+EDGE = 1e-9
+"""Distance from 0 and 1 to which probabilities are clipped before their log odds."""
 
 Array = NDArray[np.float64]
 
@@ -57,6 +61,20 @@ def thresholds_at(others: Sequence[Array], rates: Sequence[float] = RATES) -> li
         allowed = int(np.floor(rate * len(others) + 1e-9))
         thresholds.append(float(np.nextafter(ranked[allowed], 2.0)) if allowed < len(ranked) else 0.0)
     return thresholds
+
+
+def operating_threshold(others: Sequence[Array]) -> float:
+    """Return the threshold with at most ``MAX_OTHERS_PER_SCAN`` other findings a scan.
+
+    It lies midway, in log odds, between the last other finding that stays and the first that goes, so that rounding of
+    an engine moves neither across it.
+    """
+    ranked = np.sort(np.concatenate([*others, np.zeros(0)]))[::-1]
+    allowed = int(np.floor(MAX_OTHERS_PER_SCAN * len(others) + 1e-9))
+    if allowed >= len(ranked):
+        return 0.0
+    bounds = np.clip([ranked[allowed], ranked[allowed - 1] if allowed else 1.0], EDGE, 1 - EDGE)
+    return float(expit(logit(bounds).mean()))
 
 
 def sensitivity(targets: Sequence[Target], threshold: float) -> float:
@@ -182,10 +200,11 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, default=None, help="folder for froc.json and froc.png")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--choose", action="store_true", help="set the bundle's operating point (not on test)")
+    parser.add_argument("--confirm", type=_share, default=None, help="set this operating point")
     parser.add_argument("--record", action="store_true", help="write the figures into the bundle's bundle.json")
     args = parser.parse_args(argv)
-    if args.choose and args.split not in {"train", "val"}:
-        parser.error("--choose needs --split train or val: the others are only measured")
+    if (args.choose or args.confirm is not None) and args.split not in {"train", "val"}:
+        parser.error("--choose and --confirm need --split train or val: the others are only measured")
     started = time.monotonic()
     try:
         bundle = read_bundle(args.bundle)
@@ -198,14 +217,22 @@ def main(argv: list[str] | None = None) -> int:
     return 0
 
 
+def _share(text: str) -> float:
+    """Read a probability between 0 and 1 from the command line."""
+    share = float(text)
+    if not 0 < share < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not between 0 and 1")
+    return share
+
+
 def run_froc(bundle: Bundle, args: argparse.Namespace) -> dict[str, Any]:
     """Measure, and write what the options ask for."""
     results, targets, density = measured(bundle, args.data, args.run, args.split, seed=args.seed)
     others = [r.others for r in results if r.others is not None]
     recipe = dict(bundle.recipe)
     confirm = float(recipe["operating_points"]["confirm"])
-    if args.choose:
-        confirm = thresholds_at(others, (MAX_OTHERS_PER_SCAN,))[0]
+    if args.choose or args.confirm is not None:
+        confirm = args.confirm if args.confirm is not None else operating_threshold(others)
         recipe["operating_points"] = {**recipe["operating_points"], "confirm": confirm}
     figures: dict[str, Any] = plain({
         "split": args.split,
@@ -227,7 +254,7 @@ def run_froc(bundle: Bundle, args: argparse.Namespace) -> dict[str, Any]:
                  "below 6 mm": [t for t in targets if t.diameter_mm < 6]}  # fmt: skip
         title = f"nodules of {args.split} pasted into {len(others)} series"
         plot_froc(args.out / "froc.png", others, {"all": targets, **sizes}, title)
-    if args.choose or args.record:
+    if args.choose or args.confirm is not None or args.record:
         recipe["detection"] = figures
         write_recipe(bundle.folder, recipe)
         write_card(bundle.folder, recipe)

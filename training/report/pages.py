@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from training.report.calibration import calibration_section, coverage_section, operating_section
+from training.report.detection import detection_line, detection_section
 from training.report.displayed import shown_sections
 from training.report.markdown import number, picture, table, within
 from training.report.nodule import SIZE_HEAD, nodule_sections, size_rows, submodel_sections
@@ -78,6 +79,7 @@ def _index(figures: dict[str, Any]) -> list[str]:
         "calibrated. Research only, no diagnosis: see the limits at the end of each card.",
         "",
         *table(head, rows),
+        *detection_line(figures["filter"]["bundle"]),
         "## Reading the figures",
         "",
         "* Intervals are 95 % percentile intervals of a bootstrap that draws whole patients (clusters for pictures). "
@@ -127,6 +129,7 @@ def _card(task: str, figures: dict[str, Any]) -> list[str]:
         *_nested(metrics),
         *picture(f"{task}_roc.png", "ROC of the model with its 95 % band, and of baselines"),
         *_baselines(results),
+        *detection_section(bundle),
         *_networks(results),
         *calibration_section(task, results),
         *shown_sections(task, bundle, metrics),

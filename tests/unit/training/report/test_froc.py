@@ -15,7 +15,15 @@ from inference.types import Candidate, CtVolume
 from inference.volumes.patches import PatchCentre
 from training.data.marked_series import MarkedSeries, SeriesMark
 from training.report import froc, scan_candidates
-from training.report.froc import RATES, froc_figures, part_figures, point_figures, sensitivity, thresholds_at
+from training.report.froc import (
+    RATES,
+    froc_figures,
+    operating_threshold,
+    part_figures,
+    point_figures,
+    sensitivity,
+    thresholds_at,
+)
 from training.report.scan_candidates import ScanResult, Scored, Target, outside_marks, probability_at
 
 OTHERS = [np.array([0.9, 0.5, 0.2]), np.array([0.7]), np.array([])]
@@ -78,6 +86,25 @@ def test_parts_by_size_place_and_density() -> None:
     }  # fmt: skip
     assert parts["attachment"]["pleura"]["sensitivity"]["0.125"] == 1.0
     assert {name: part["n"] for name, part in parts["density"].items()} == {"not measured": 1, "solid": 1}
+
+
+@pytest.mark.parametrize(
+    ("others", "low", "high"),
+    [
+        ([[0.9, 0.8, 0.2], [0.7, 0.1]], 0.7, 0.8),  # two of five stay
+        ([[0.9], []], 0.0, 0.0),  # all stay
+        ([[0.9, 0.9], []], 0.0, 0.0),
+        ([[0.99, 0.98], [], []], 0.0, 0.0),
+    ],
+)
+def test_the_operating_point_lies_between_two_other_findings(
+    others: list[list[float]], low: float, high: float
+) -> None:
+    threshold = operating_threshold([np.array(one) for one in others])
+    assert low <= threshold <= high
+    if high:
+        assert (threshold / (1 - threshold)) ** 2 == pytest.approx(low / (1 - low) * high / (1 - high))
+    assert sum(value >= threshold for one in others for value in one) <= len(others)
 
 
 def test_the_operating_point_counts_only_series_that_were_fully_read() -> None:
@@ -153,12 +180,20 @@ def test_a_finding_at_any_mark_is_no_other_finding() -> None:
 
 
 @pytest.mark.parametrize("split", ["test", "e2e"])
+@pytest.mark.parametrize("options", [["--choose"], ["--confirm", "0.9"]])
 def test_the_operating_point_is_never_chosen_on_what_is_measured(
-    tmp_path: Path, split: str, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, split: str, options: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit):
-        froc.main(["--data", str(tmp_path), "--split", split, "--choose"])
-    assert "--choose needs --split train or val" in capsys.readouterr().err
+        froc.main(["--data", str(tmp_path), "--split", split, *options])
+    assert "need --split train or val" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("share", ["0", "1", "1.2", "nan", "most"])
+def test_an_operating_point_is_a_probability(tmp_path: Path, share: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        froc.main(["--data", str(tmp_path), "--split", "val", "--confirm", share])
+    assert "--confirm" in capsys.readouterr().err
 
 
 def test_a_folder_without_the_data_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -59,3 +59,16 @@ def test_every_plot_is_shown_and_the_report_stays_small() -> None:
     assert plots
     assert {name for name in plots if f"({name})" in shown} == plots
     assert sum(path.stat().st_size for path in FOLDER.iterdir()) < 1_500_000
+
+
+def test_the_card_states_detection_at_the_threshold_that_ships(figures: dict[str, Any]) -> None:
+    recipe, card = read_bundle(SHIPPED / "filter").recipe, (FOLDER / "filter.md").read_text()
+    detection = recipe["detection"]
+    assert detection["split"] == "test"
+    assert detection["by_fold"]
+    assert detection["operating_point"]["threshold"] == recipe["operating_points"]["confirm"]
+    inserted = detection["inserted"]
+    assert f"(CPM): {within(inserted['cpm'], inserted['cpm_interval'])}." in card
+    sensitivity = within(inserted["sensitivity"]["1.0"], inserted["interval"]["1.0"])
+    assert f"| 1 | {sensitivity} |" in card
+    assert sensitivity in (FOLDER / "README.md").read_text()
