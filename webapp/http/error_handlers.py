@@ -46,6 +46,14 @@ MESSAGES = {
     415: english("Unsupported content type."),
 }
 
+RENAMED = {
+    413: "request_entity_too_large",
+    414: "request-uri_too_long",
+    416: "requested_range_not_satisfiable",
+    422: "unprocessable_entity",
+}
+"""Codes of the statuses whose names Python 3.13 changed (RFC 9110)."""
+
 
 @dataclass(frozen=True, slots=True)
 class Failure:
@@ -112,12 +120,16 @@ def _storage_unavailable(error: OSError) -> BaseResponse:
     return _answer(503, "unavailable", "Storage unavailable; nothing was saved. Try again.", 5)
 
 
+def code_of(status: int) -> str:
+    """Return the code of an HTTP error: its name in Python 3.11, whichever version runs."""
+    return RENAMED.get(status, HTTPStatus(status).phrase.lower().replace(" ", "_"))
+
+
 def _http_exception(error: HTTPException) -> BaseResponse:
     status = error.code or 500
     if status < 400:  # the router's redirects
         return error.get_response()
-    code = HTTPStatus(status).phrase.lower().replace(" ", "_")
-    response = _answer(status, code, MESSAGES.get(status, HTTPStatus(status).phrase + "."))
+    response = _answer(status, code_of(status), MESSAGES.get(status, HTTPStatus(status).phrase + "."))
     if allowed := getattr(error, "valid_methods", None):
         response.headers["Allow"] = ", ".join(sorted(allowed))
     return response
