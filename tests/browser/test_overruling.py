@@ -166,7 +166,7 @@ def test_findings_refused_for_the_measured_kernel_are_rated_on_a_reason(
     assert ([reason.code for reason in refused.reasons], refused.malignancy_probability) == (["kernel"], None)
     page = open_page()
     page.goto(f"{site.url}/studies/{study.study_instance_uid}")
-    expect(page.locator("[data-findings]")).to_contain_text("mark of the reconstruction kernel")
+    expect(page.locator("[data-findings]")).to_contain_text("reconstruction kernel differs from those validated")
     overrule(page)
     (record,) = pending(site, study)
     assert record.overruled == (Reason("kernel", REASON),)
@@ -174,7 +174,7 @@ def test_findings_refused_for_the_measured_kernel_are_rated_on_a_reason(
     assert (rated.reasons, rated.malignancy_probability is not None) == ((), True)
     expect(page.locator("[data-state]")).to_contain_text("Analysed")
     expect(page.locator("[data-caveat=overruled_kernel]")).to_contain_text("at the request of a radiologist")
-    expect(page.locator("[data-findings]")).not_to_contain_text("mark of the reconstruction kernel")
+    expect(page.locator("[data-findings]")).not_to_contain_text("reconstruction kernel differs from those validated")
     expect(button(page)).to_be_hidden()
 
 
