@@ -122,7 +122,7 @@ def test_refusals_of_a_pacs_are_reported(grudging_pacs: Destination) -> None:
 def test_an_unreachable_pacs_is_reported() -> None:
     (check,) = examine_pacs(Settings(), Destination(ae_title="PACS", host="127.0.0.1", port=1))
     assert not check.is_fine
-    assert "nothing answers" in check.text
+    assert "no response at its address" in check.text
 
 
 def test_a_wrong_ae_title_is_reported(grudging_pacs: Destination) -> None:

@@ -218,7 +218,7 @@ def test_a_silent_pacs_is_reported(monkeypatch: pytest.MonkeyPatch, capsys: pyte
     name_peer(monkeypatch, 1)
     upgrade(Settings().database_url)
     assert run(["retrieve", "--accession", "A1"]) == 1
-    assert "nothing answers" in capsys.readouterr().err
+    assert "no response at its address" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
