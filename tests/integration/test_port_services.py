@@ -17,6 +17,7 @@ from pydicom import dcmread
 from pydicom.config import disable_value_validation
 from pydicom.dataset import Dataset
 from pynetdicom import AE, build_context, build_role, evt
+from pynetdicom.pdu import P_DATA_TF
 from pynetdicom.presentation import PresentationContext
 
 from benchmarks.receivers import path_without_ours
@@ -508,19 +509,24 @@ def test_a_result_that_comes_back_is_known_and_not_taken(node: Node) -> None:
 
 
 def request_commitment(node: Node, references: list[tuple[str, str]], keep_open: bool) -> tuple[int, list[Dataset]]:
+    """Ask for commitment; with ``keep_open`` the association is released once the report is answered."""
     reports: list[Dataset] = []
-    reported = threading.Event()
+    answered = threading.Event()
 
     def on_report(event: Any) -> tuple[int, None]:
         reports.append(event.event_information)
-        reported.set()
         return 0x0000, None
 
-    association = node.associate([(COMMITMENT_CLASS, None)], evt_handlers=[(evt.EVT_N_EVENT_REPORT, on_report)])
+    def on_sent(event: Any) -> None:
+        if reports and isinstance(event.pdu, P_DATA_TF):
+            answered.set()
+
+    handlers = [(evt.EVT_N_EVENT_REPORT, on_report), (evt.EVT_PDU_SENT, on_sent)]
+    association = node.associate([(COMMITMENT_CLASS, None)], evt_handlers=handlers)
     request = commitment_request(references, f"2.25.{time.time_ns()}")
     status, _ = association.send_n_action(request, 1, COMMITMENT_CLASS, COMMITMENT_INSTANCE)
     if keep_open:
-        assert reported.wait(60)
+        assert answered.wait(60)
     association.release()
     return int(status.Status), reports
 
