@@ -17,6 +17,7 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -56,12 +57,15 @@ def commit_of_code() -> str | None:
     return head + ("+" if changed else "")
 
 
-def _reporter(title: str) -> Any:
-    started = time.monotonic()
+def progress_printer(title: str) -> Callable[[EpochReport], None]:
+    """Return a function that prints an epoch with the seconds left, by the epochs that this process has trained."""
+    started, first = time.monotonic(), 0
 
     def report(epoch: EpochReport) -> None:
-        done = epoch.epoch / epoch.epochs
-        left = (time.monotonic() - started) * (1 - done) / max(done, 1e-9)
+        nonlocal first
+        first = first or epoch.epoch  # a later one than 1 where training was resumed
+        epoch_s = (time.monotonic() - started) / (epoch.epoch - first + 1)
+        left = epoch_s * (epoch.epochs - epoch.epoch)
         figure = "" if epoch.validation is None else f" validation {epoch.validation:.4f}"
         print(
             f"{title}: epoch {epoch.epoch}/{epoch.epochs} loss {epoch.loss:.4f}{figure}, {left:.0f} s left",
@@ -140,7 +144,7 @@ class PatchTrainer:
             world=self.world,
             checkpoint=resume,
             compiled=self.options.compiled,
-            report=_reporter(f"{self.task.name} {label}"),
+            report=progress_printer(f"{self.task.name} {label}"),
         )
         if self.world.is_first:
             torch.save(network.state_dict(), done)
@@ -275,7 +279,7 @@ def _train(task: PatchTask | None, args: argparse.Namespace, world: World) -> di
     """Train by the options; return the summary, empty in all processes but the first."""
     torch.backends.cudnn.deterministic = True
     if task is None:
-        return train_slices(args.data, args.out, args, world, _reporter("slice"))
+        return train_slices(args.data, args.out, args, world, progress_printer("slice"))
     groups = GROUPS[args.task](args.preset)
     options = TrainOptions(args.seed, args.epochs, args.folds, args.refit, args.compile)
     trainer = PatchTrainer(task, world, args.out, options)
