@@ -19,9 +19,11 @@ from db.tables.analyses import AnalysisRow
 from db.tables.exchange import ResultFailureRow, ResultRow
 from db.tables.studies import SeriesRow, StudyRow
 
-FIRST_PAUSE = timedelta(minutes=15)
+FIRST_PAUSE = timedelta(seconds=30)
+"""Pause after a first failure; each further one doubles it. A workflow makes three attempts at once, so a cause that
+passes, such as a machine out of memory, delays results by two minutes."""
 LONGEST_PAUSE = timedelta(hours=4)
-MAX_ATTEMPTS = 10
+MAX_ATTEMPTS = 14
 """Automatic attempts; further ones have to be requested."""
 
 
@@ -40,7 +42,7 @@ def record_failure(session: Session, analysis_id: str, purpose: str, reason: str
         session.add(row)
     row.attempts += 1
     row.reason, row.updated_at = free_text(reason), moment
-    pause = min(FIRST_PAUSE * 2 ** min(row.attempts - 1, 8), LONGEST_PAUSE)
+    pause = min(FIRST_PAUSE * 2 ** min(row.attempts - 1, 10), LONGEST_PAUSE)
     row.next_attempt_at = moment + pause if row.attempts < MAX_ATTEMPTS else None
     session.flush()
     details: dict[str, object] = {"purpose": purpose, "reason": row.reason, "attempts": row.attempts}
