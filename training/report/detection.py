@@ -25,9 +25,9 @@ def detection_section(bundle: dict[str, Any]) -> list[str]:
     return [
         "## Detection in whole series",
         "",
-        f"{inserted['n']} nodules of {inserted['patients']} patients of the split `{detection['split']}`, pasted into "
-        f"the {detection['scans']} series that readers read fully. {unseen} {detection['scans']} series are few: the "
-        "rates of other findings say how the filter ranks, not what a hospital would see.",
+        f"Nodules of {inserted['patients']} patients of the split `{detection['split']}`, pasted {inserted['n']} times "
+        f"into the {detection['scans']} series that readers read fully. {unseen} {detection['scans']} series are few: "
+        "the rates of other findings say how the filter ranks, not what a hospital would see.",
         "",
         *table(["other findings a scan", "sensitivity (95 % interval, by patient)"], rates),
         f"Mean over these rates (CPM): {within(inserted['cpm'], inserted['cpm_interval'])}. At the threshold that "

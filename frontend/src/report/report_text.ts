@@ -8,7 +8,7 @@ import { TYPES } from "./words";
 export interface Reported {
   number: number; // in the list of findings
   finding: Finding;
-  image: number | null; // Instance Number of its slice
+  image: number | null; // number of its image
   series: number | null; // Series Number
 }
 
@@ -20,10 +20,15 @@ export function isReported({ assessment, origin }: Pick<Finding, "assessment" | 
 }
 
 export function reportLine(reported: Reported, template: string): string {
-  return fillTemplate(template || ownTemplate(), values(reported));
+  return fillTemplate(template || ownTemplate(reported.finding), values(reported));
 }
 
-function ownTemplate(): string {
+// Template of our own; without a mean diameter the longest one is named as such.
+function ownTemplate({ attributes }: Finding): string {
+  if (attributes.mean_diameter_mm === undefined)
+    return _(
+      "Finding {number}: nodule[, {density}][, {side}][, {third}][, longest diameter {long} mm][, image {image}].",
+    );
   return _(
     "Finding {number}: nodule[, {density}][, {side}][, {third}], {mean} mm[ ({long} × {short} mm)]" +
       "[, volume {volume} mm³][, image {image}].",
@@ -37,7 +42,7 @@ function values({ number: position, finding, image, series }: Reported): Values 
     density: isType(density) ? TYPES[density] : "",
     side: location ? SIDES[location.side] : "",
     third: location?.third ? THIRDS[location.third] : "",
-    mean: text(mean ?? finding.diameter_mm),
+    mean: text(mean),
     long: text(finding.diameter_mm),
     short: text(short),
     volume: text(volume, 0),
