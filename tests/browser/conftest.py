@@ -16,12 +16,13 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Route, expect, sync_playwright
 
 from db.database import Database
 from dicom_node.phantom.writer import SeriesIdentity
 from tests.support.factories import CtSeries, ct_series, index_series
 from tests.support.serve import NODULE, SPACING_MM, chest
+from tests.support.service import until
 from tests.support.webapp_doubles import Study, finding_at, finish, new_database
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -45,6 +46,18 @@ def chromium_path() -> str | None:
     named = os.environ.get("LUNGNODE_TEST_CHROMIUM")
     paths = (shutil.which(name) for name in ("chromium", "chromium-browser", "google-chrome"))
     return named or next((path for path in paths if path), None)
+
+
+def intercept(page: Page, url: str, answer: Callable[[Route], None]) -> None:
+    """Answer requests of an open page to a URL pattern instead of the server.
+
+    Chromium confirms an interception before the page's own process has it: a request made at once may still reach
+    the server. This returns when a request has been seen to be intercepted.
+    """
+    probe = "/livez?intercepted"
+    page.route(f"**{probe}", lambda route: route.fulfill(status=204))
+    page.route(url, answer)
+    until(lambda: page.evaluate(f"() => fetch('{probe}').then(({{ status }}) => status)"), lambda status: status == 204)
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ from dicom_node.phantom.writer import SeriesIdentity
 from dicom_node.series.pipeline import Analyzer, analyse_series
 from dicom_node.series.types import StoredInstance
 from inference.loading import Models
-from tests.browser.conftest import Site
+from tests.browser.conftest import Site, intercept
 from tests.browser.test_accessibility import axe, serious
 from tests.support.factories import CtSeries, Defects, ct_series
 from tests.support.fast_analyzer import FastAnalyzer
@@ -253,7 +253,7 @@ def test_a_reason_stays_where_it_could_not_be_sent(site: Site, open_page: Callab
         else:
             route.fulfill(status=status, json={"error": {"code": "x", "message": "Not now.", "reference": "r"}})
 
-    page.route("**/overruled", fail_once)
+    intercept(page, "**/overruled", fail_once)
     button(page).click()
     page.keyboard.type(REASON)
     dialog(page).get_by_role("button", name="Analyse anyway").click()

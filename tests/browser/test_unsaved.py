@@ -11,7 +11,7 @@ from db.accounts import users
 from db.analyses import analyses
 from db.domain.accounts import Role
 from db.domain.findings import AssessmentRecord
-from tests.browser.conftest import Site
+from tests.browser.conftest import Site, intercept
 from tests.browser.test_viewer import OWN, findings_of, opened, pane, shows
 from tests.support.serve import NODULE
 from tests.support.service import until
@@ -173,7 +173,7 @@ def refuse(status: int) -> Callable[[Route], None]:
 def test_a_verdict_that_cannot_be_saved_says_so_and_is_saved_later(
     site: Site, study: Study, viewer: Page, failure: Callable[[Route], None]
 ) -> None:
-    viewer.route("**/assessment", failure)
+    intercept(viewer, "**/assessment", failure)
     viewer.keyboard.press("r")
     note = viewer.locator(".finding.selected .draft")
     expect(note).to_contain_text("Not saved: Rejected")

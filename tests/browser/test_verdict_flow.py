@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.conftest import Site
+from tests.browser.conftest import Site, intercept
 from tests.browser.test_viewer import OWN, findings_of, opened, shows
 from tests.support.serve import NODULE, SLICES
 from tests.support.service import until
@@ -112,7 +112,7 @@ def test_a_comment_gives_the_keyboard_back(site: Site, study: Study, viewer: Pag
 
 
 def test_a_verdict_that_is_changed_or_not_saved_stays_selected(viewer: Page) -> None:
-    viewer.route("**/assessment", lambda route: route.abort())
+    intercept(viewer, "**/assessment", lambda route: route.abort())
     viewer.keyboard.press("a")
     expect(viewer.locator(".finding.selected .draft")).to_contain_text("Not saved")
     shows(viewer, OWN)

@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from db.audit import trail as audit
-from tests.browser.conftest import Site
+from tests.browser.conftest import Site, intercept
 from tests.support.webapp_doubles import add_study, finding_at, finish
 
 pytestmark = pytest.mark.browser
@@ -177,7 +177,7 @@ def test_news_leave_what_is_typed_focused_and_unchanged_alone(site: Site, open_p
     second = add_study(site.database, name="Arrives^Second", patient_id="N-NEW-2")
     expect(page.locator(f"tr[data-study='{second.study_instance_uid}']")).to_be_attached()
     expect(page.get_by_label("Name", exact=True)).to_have_value("Half a na")
-    page.route("**/worklist/filters", lambda route: route.abort())
+    intercept(page, "**/worklist/filters", lambda route: route.abort())
     page.keyboard.press("Enter")
     expect(page.get_by_role("dialog").get_by_role("alert").filter(has_text="cannot be reached")).to_be_visible()
     expect(page.get_by_label("Name", exact=True)).to_have_value("Half a na")  # to be tried again
