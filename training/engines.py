@@ -24,7 +24,13 @@ import torch
 from numpy.typing import NDArray
 
 from inference.bundle import SHIPPED, Bundle, read_bundle, write_recipe
-from inference.engines.selection import TOLERANCE, Engine, is_within_tolerance, why_unusable
+from inference.engines.selection import (
+    MAX_AUC_CHANGE,
+    MAX_PROBABILITY_CHANGE,
+    Engine,
+    is_within_tolerance,
+    why_unusable,
+)
 from inference.errors import BundleError
 from inference.malignancy.ensemble import Ensemble, combine
 from inference.malignancy.submodels import Variant, submodel_answers
@@ -155,7 +161,7 @@ def measure_engines(bundle: Bundle, data: Path, split: str, *, seed: int) -> dic
             "auc": auc(samples.labels, reference[Variant.ENSEMBLE]),
             "ece": expected_calibration_error(samples.labels, reference[Variant.ENSEMBLE]),
         },
-        "tolerance": TOLERANCE,
+        "tolerance": {"auc_change": MAX_AUC_CHANGE, "largest_change": MAX_PROBABILITY_CHANGE},
         "measured": measured,
     }
 

@@ -75,8 +75,8 @@ def with_record(bundle: Bundle, **measured: Any) -> Bundle:
     return replace(bundle, recipe={**bundle.recipe, "engines": record})
 
 
-def moved(auc: float = 0.0, ece: float = 0.0, **more: Any) -> dict[str, Any]:
-    return {"auc_change": auc, "ece_change": ece, **more}
+def moved(auc: float = 0.0, p: float = 0.0, **more: Any) -> dict[str, Any]:
+    return {"auc_change": auc, "ece_change": 0.01, "largest_change": p, **more}
 
 
 @pytest.mark.parametrize(
@@ -212,11 +212,11 @@ INT8 = {"int8/a.bin": "1"}
         ({"openvino_int8": moved(files=INT8)}, False, True, Engine.TORCH_BFLOAT16),
         ({"openvino_int8": moved(auc=-0.003, files=INT8), "openvino_bfloat16": moved()}, True, True,
          Engine.OPENVINO_BFLOAT16),
-        ({"openvino_int8": moved(ece=0.0021), "openvino_bfloat16": moved(ece=0.0019)}, True, True,
+        ({"openvino_int8": moved(p=0.021), "openvino_bfloat16": moved(p=0.019)}, True, True,
          Engine.OPENVINO_BFLOAT16),
         ({"openvino_int8": moved(), "openvino_float32": moved()}, True, False, Engine.OPENVINO_FLOAT32),
         ({"openvino_bfloat16": moved(auc=0.01), "torch_bfloat16": moved()}, True, True, Engine.TORCH_BFLOAT16),
-        ({"openvino_bfloat16": moved(auc=0.01), "torch_bfloat16": moved(ece=0.01)}, True, True,
+        ({"openvino_bfloat16": moved(auc=0.01), "torch_bfloat16": moved(p=0.03)}, True, True,
          Engine.TORCH_FLOAT32),
     ],
 )  # fmt: skip
@@ -249,7 +249,7 @@ def test_an_engine_asked_for_in_vain_is_an_error_that_says_why(
     monkeypatch.setattr(selection, "find_spec", lambda name: object() if installed else None)
     monkeypatch.setattr(selection, "counts_in_bfloat16", lambda device: True)
     with pytest.raises(BundleError, match=f"LUNGNODE_MODEL__ENGINE is {setting}, but .*{said}"):
-        choose_engine(setting, with_record(bundle, torch_bfloat16=moved(ece=0.004)), "cpu")
+        choose_engine(setting, with_record(bundle, torch_bfloat16=moved(p=0.03)), "cpu")
 
 
 def test_the_setting_names_every_engine_and_auto() -> None:
