@@ -39,7 +39,7 @@ RESULT_CLASSES: dict[str, str] = {
     SecondaryCaptureImageStorage: "Secondary Capture Image Storage",
     GrayscaleSoftcopyPresentationStateStorage: "Grayscale Softcopy Presentation State Storage",
     KeyObjectSelectionDocumentStorage: "Key Object Selection Document Storage",
-    ParametricMapStorage: "Parametric Map Storage",
+    ParametricMapStorage: "Parametric Map Storage",  # attention maps of version 1.0
     SegmentationStorage: "Segmentation Storage",
 }
 """SOP classes of results; only our own are accepted from peers, and answered as stored already."""

@@ -1,1 +1,1 @@
-"""DICOM objects made of results (SR, SC, GSPS, SEG, Parametric Map, KO) and their delivery."""
+"""DICOM objects made of results (SR, SC, GSPS, SEG, KO) and their delivery."""

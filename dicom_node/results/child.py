@@ -25,7 +25,6 @@ from pydicom.dataset import Dataset
 from db.domain.exchange import ResultObject
 from db.engine.files import sync_folder
 from dicom_node.results.job import CreatedResults, ReportJob, expected_objects
-from dicom_node.results.parametric_map import build_pm
 from dicom_node.results.presentation_state import build_pr, presentation_states
 from dicom_node.results.rejection_note import build_ko
 from dicom_node.results.secondary_capture import build_pages
@@ -94,7 +93,6 @@ def _plans(job: ReportJob, limits: DecodeLimits | None) -> dict[str, _Plan]:
         "ko": lambda job, results: [build_ko(job, read_identity(job), results[0])],
         "sc": lambda job, results: build_pages(job, read_identity(job), results, limits),
         "pr": lambda job, results: [build_pr(job, result) for result in results],
-        "pm": lambda job, results: [build_pm(job, results[0])],
         "seg": lambda job, results: [build_seg(job, results[0])],
     }
     return {kind: _Plan(objects, builders[kind]) for kind, objects in results.items()}

@@ -13,7 +13,6 @@ from pydicom.uid import (
     CTImageStorage,
     GrayscaleSoftcopyPresentationStateStorage,
     KeyObjectSelectionDocumentStorage,
-    ParametricMapStorage,
     SecondaryCaptureImageStorage,
     SegmentationStorage,
 )
@@ -47,11 +46,10 @@ KINDS = {
     "pr": ResultKind("presentation state", GrayscaleSoftcopyPresentationStateStorage, "PR", 9803),
     "verified": ResultKind("verified report", Comprehensive3DSRStorage, "SR", 9804),
     "ko": ResultKind("rejection note", KeyObjectSelectionDocumentStorage, "KO", 9805),
-    "pm": ResultKind("attention map", ParametricMapStorage, "OT", 9806),
     "seg": ResultKind("segmentation", SegmentationStorage, "SEG", 9807),
 }
-"""By name: structured report, summary page, outlines on the slices, report that a reader verified, withdrawal, a map of
-the network's attention, and the measured voxels of findings."""
+"""By name: structured report, summary page, outlines on the slices, report that a reader verified, withdrawal, and
+the measured voxels of findings. Series Number 9806 was that of the attention maps of version 1.0."""
 CHOSEN_KINDS = ("sr", "sc", "pr", "seg")
 """Default kinds of result objects; the report is always made."""
 
@@ -173,19 +171,9 @@ def _counts(job: ReportJob) -> dict[str, int]:
         "sr": 1,
         "sc": page_count(job),
         "pr": int(bool(job.findings)),
-        "pm": int(_has_attention(job)),
         "seg": int(bool(segment_numbers(job))),
     }
     return {kind: count for kind, count in counts.items() if kind in ("sr", *job.kinds)}
-
-
-def _has_attention(job: ReportJob) -> bool:
-    """Return True if a finding on a single-frame slice has an attention map."""
-    slices = {source.sop_instance_uid for source in job.sources if source.sop_class_uid == CTImageStorage}
-    return any(
-        "attention" in record.finding.attributes and record.finding.sop_instance_uid in slices
-        for record in job.findings
-    )
 
 
 def segment_numbers(job: ReportJob) -> dict[int, int]:

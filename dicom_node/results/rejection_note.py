@@ -47,7 +47,7 @@ def _stub(job: ReportJob, identity: SourceHeader, rejected_object: ResultObject)
     ds.StudyInstanceUID = job.analysis.study_instance_uid
     ds.SeriesInstanceUID = rejected_object.series_instance_uid
     ds.SOPClassUID, ds.SOPInstanceUID = rejected_object.sop_class_uid, rejected_object.sop_instance_uid
-    if rejected_object.kind not in ("sc", "pm", "seg"):
+    if rejected_object.kind not in ("sc", "pm", "seg"):  # pm: attention maps of version 1.0
         for keyword in ("Rows", "Columns"):  # by which highdicom recognizes images
             if keyword in ds:
                 delattr(ds, keyword)

@@ -174,7 +174,7 @@ def _annex(settings: Settings) -> Section:
 
     words = {"sr": "report, TID 1500", "sc": "summary pages", "pr": "outlines on the slices",
              "verified": "report that a reader verified", "ko": "withdrawal (113001 or 113037, DCM)",
-             "pm": "where the network looked, 32-bit float", "seg": "measured findings"}  # fmt: skip
+             "seg": "measured findings"}  # fmt: skip
     enabled = {"sr", "verified", "ko", *settings.dicom.results}
     rows = [
         (words[name], kind.sop_class_uid, kind.modality, str(kind.series_number), _yes(name in enabled))

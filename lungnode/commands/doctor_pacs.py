@@ -18,7 +18,6 @@ from pydicom.dataset import Dataset
 from pydicom.uid import (
     Comprehensive3DSRStorage,
     GrayscaleSoftcopyPresentationStateStorage,
-    ParametricMapStorage,
     SecondaryCaptureImageStorage,
     SegmentationStorage,
     generate_uid,
@@ -57,7 +56,6 @@ KINDS = {
     Comprehensive3DSRStorage: "structured report",
     SecondaryCaptureImageStorage: "summary image",
     GrayscaleSoftcopyPresentationStateStorage: "presentation state",
-    ParametricMapStorage: "attention map",
     SegmentationStorage: "segmentation",
 }
 TIMEOUTS = ScuTimeouts(connect_s=10.0, association_s=15.0, response_s=30.0)

@@ -130,8 +130,8 @@ class DicomSettings(Section):
     """Accepted peers, a list of `{ae_title, host, port, may_store, ...}` (docs/pacs.md); empty: any local sender."""
     destinations: tuple[Destination, ...] = ()
     """Destinations for results, a list of `{ae_title, host, port, storage_commitment}` or `{ae_title, url}`."""
-    results: tuple[Literal["sr", "sc", "pr", "pm", "seg"], ...] = ("sr", "sc", "pr", "seg")
-    """Result objects: report (always), summary images, outlines, segmentation, attention map (`pm`)."""
+    results: tuple[Literal["sr", "sc", "pr", "seg"], ...] = ("sr", "sc", "pr", "seg")
+    """Result objects: report (always), summary images, outlines, segmentation."""
     tls: TlsSettings = TlsSettings()
     max_associations: int = Field(default=32, ge=1)
     """Associations served at once; more are answered with a transient rejection."""

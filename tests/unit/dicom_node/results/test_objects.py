@@ -369,57 +369,13 @@ def test_the_page_shows_the_finding_on_its_slice(series: CtSeries, tmp_path: Pat
     assert (without > 200).all(axis=2).sum() < (with_picture > 200).all(axis=2).sum()
 
 
-def test_attention_is_mapped_over_the_slices_of_findings_when_asked_for(series: CtSeries, tmp_path: Path) -> None:
-    attention = {"field_mm": 60.0, "weights": [[0.25, 0.5], [0.75, 1.0]]}
-    here = finding(series, attributes={"attention": attention})
-    again, elsewhere = (
-        replace(here, column=here.column + 4),
-        replace(here, sop_instance_uid=series.sop_instance_uids[2]),
-    )
-    job = job_of(series, tmp_path / "r", here, again, elsewhere, finding(series), kinds=("sr", "pm"))
-    _, result = expected_objects(job)
-    _, pm = read_all(job)
-    assert (result.kind, pm.SOPClassUID.name, pm.Modality) == ("pm", "Parametric Map Storage", "OT")
-    assert errors_of(job.folder / result.path) == []
-    mapping = pm.SharedFunctionalGroupsSequence[0].RealWorldValueMappingSequence[0]
-    assert mapping.MeasurementUnitsCodeSequence[0].CodeValue == "1"
-    frames = pm.pixel_array
-    assert (frames.shape, frames.dtype) == ((2, 40, 40), np.float32)
-    named = [
-        frame.DerivationImageSequence[0].SourceImageSequence[0].ReferencedSOPInstanceUID
-        for frame in pm.PerFrameFunctionalGroupsSequence
-    ]
-    on = frames[named.index(series.sop_instance_uids[int(NODULE.index[0])])]
-    single_frame = frames[named.index(series.sop_instance_uids[2])]
-    row, column = int(NODULE.index[1]), int(NODULE.index[2])
-    half = 30.0 / series.spacing_mm[1]
-    assert single_frame[row + int(half / 2) + 1, column + int(half / 2) + 1] == pytest.approx(1.0, abs=0.1)
-    assert single_frame[row - int(half) + 1, column - int(half) + 1] == pytest.approx(0.25, abs=0.05)
-    assert not single_frame[:, int(column + half) + 1 :].any()
-    assert on[:, int(column + half) + 1 : int(column + half) + 4].any()  # of the other finding on that slice
-    assert (on >= single_frame).all()
-
-
-def test_a_map_is_made_of_slices_without_a_frame_of_reference(tmp_path: Path) -> None:
-    bare = ct_series(
-        tmp_path / "bare", n=12, rows=40, nodules=(NODULE,), defects=Defects(missing=("FrameOfReferenceUID",))
-    )
-    with_attention = finding(bare, attributes={"attention": {"field_mm": 32.0, "weights": [[1.0]]}})
-    _, pm = read_all(job_of(bare, tmp_path / "r", with_attention, kinds=("sr", "pm")))
-    assert pm.FrameOfReferenceUID
-    assert pm.pixel_array.max() == 1.0
-
-
-def test_there_is_no_map_without_attention_or_unless_it_is_asked_for(series: CtSeries, tmp_path: Path) -> None:
-    with_attention = finding(series, attributes={"attention": {"field_mm": 32.0, "weights": [[1.0]]}})
-
+def test_only_chosen_kinds_are_made_and_the_report_always(series: CtSeries, tmp_path: Path) -> None:
     def kinds(*new_findings: NewFinding, **how: Any) -> list[str]:
         return [result.kind for result in expected_objects(job_of(series, tmp_path, *new_findings, **how))]
 
-    assert kinds(with_attention) == ["sr", "sc", "pr"]
-    assert kinds(with_attention, kinds=("pm", "pr")) == ["sr", "pr", "pm"]  # the report always
-    assert kinds(finding(series), kinds=("sr", "pm")) == ["sr"]
-    assert kinds(kinds=("sr", "pm")) == ["sr"]
+    assert kinds(finding(series)) == ["sr", "sc", "pr"]
+    assert kinds(finding(series), kinds=("pr",)) == ["sr", "pr"]
+    assert kinds(kinds=("pr",)) == ["sr"]
 
 
 def test_many_findings_take_several_pages_and_the_rest_is_named() -> None:
@@ -468,8 +424,7 @@ def test_the_same_content_is_made_once_whenever_it_is_asked_for(series: CtSeries
 
 
 def test_an_object_that_was_lost_is_made_again_with_the_same_bytes(series: CtSeries, tmp_path: Path) -> None:
-    with_attention = finding(series, attributes={"attention": {"field_mm": 32.0, "weights": [[1.0, 0.5]]}})
-    job = job_of(series, tmp_path / "r", with_attention, kinds=tuple(KINDS))
+    job = job_of(series, tmp_path / "r", finding(series), kinds=tuple(KINDS))
     results = make_objects(job)
     contents = [(job.folder / one.path).read_bytes() for one in results]
     for one in results:
