@@ -41,6 +41,10 @@ class WorklistItem:
     """Displayed text of the probability, in English."""
     result_failures: tuple[Reason, ...] = ()
     """Failures to create result objects."""
+    has_prior: bool = False
+    """True if the patient has an earlier study here."""
+    top_diameter_mm: float | None = None
+    """Longest diameter of the finding with the highest malignancy probability; without any, of the largest."""
 
 
 class WorklistOrder(StrEnum):

@@ -10,7 +10,6 @@ from db.analyses.findings import findings_of_study
 from db.domain.studies import OtherStudy
 from db.domain.worklist import StudyDetail
 from db.results.deliveries import deliveries_of_study
-from db.results.failures import failures_of_studies
 from db.studies.instances import (
     series_of_study,
 )
@@ -26,7 +25,7 @@ def study_detail(session: Session, study_instance_uid: str) -> StudyDetail | Non
         return None
     study, patient = row
     return StudyDetail(
-        item=worklist_item(session, study, patient, failures_of_studies(session, [study.id]).get(study.id, ())),
+        item=worklist_item(session, study, patient),
         series=series_of_study(session, study.id),
         analyses=analyses_of_study(session, study.id),
         findings=findings_of_study(session, study.id),

@@ -74,12 +74,12 @@ def is_for_readers() -> ColumnElement[bool]:
     return ~is_quarantined
 
 
-def shown_findings(study_id: str) -> Select[FindingRow]:
-    """Select the findings in force: of current analyses, and marked by readers and not withdrawn."""
+def shown_findings(*study_ids: str) -> Select[FindingRow]:
+    """Select the findings in force of studies: of current analyses, and marked by readers and not withdrawn."""
     return (
         select(FindingRow)
         .outerjoin(AnalysisRow, FindingRow.analysis_id == AnalysisRow.id)
-        .where(FindingRow.study_id == study_id, FindingRow.withdrawn_at.is_(None))
+        .where(FindingRow.study_id.in_(study_ids), FindingRow.withdrawn_at.is_(None))
         .where(or_(FindingRow.origin == FindingOrigin.READER, AnalysisRow.status == AnalysisStatus.CURRENT))
     )
 

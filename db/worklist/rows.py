@@ -11,13 +11,13 @@ from datetime import timedelta
 from sqlalchemy import Select, func, select
 from sqlalchemy.orm import Session
 
-from db.domain.exchange import ResultFailure
 from db.domain.worklist import ReadingLoad, WorklistItem, WorklistPage, WorklistQuery
 from db.engine.session import now, record_of
-from db.results.failures import failures_of_studies, reasons_of
+from db.results.failures import reasons_of
 from db.studies import patients
 from db.tables.studies import PatientRow, StudyRow
 from db.worklist import filters as worklist_filters
+from db.worklist.details import StudyDetails, details_of_studies
 from db.worklist.order import PagePosition, Segment, decode_cursor, encode_cursor, segments
 
 PAGE_LIMIT = 500
@@ -43,10 +43,7 @@ def worklist_page(session: Session, query: WorklistQuery) -> WorklistPage:
             matches += [(number, study, patient) for study, patient in session.execute(part)]
         if len(matches) > limit:
             break
-    failures = failures_of_studies(session, [study.id for _, study, _ in matches[:limit]])
-    items = tuple(
-        worklist_item(session, study, patient, failures.get(study.id, ())) for _, study, patient in matches[:limit]
-    )
+    items = _items(session, [(study, patient) for _, study, patient in matches[:limit]])
     if len(matches) <= limit:
         return WorklistPage(items, None)
     number, last, _ = matches[limit - 1]
@@ -54,10 +51,17 @@ def worklist_page(session: Session, query: WorklistQuery) -> WorklistPage:
     return WorklistPage(items, encode_cursor(session, query, last_position))
 
 
-def worklist_item(
-    session: Session, study: StudyRow, patient: PatientRow, failures: tuple[ResultFailure, ...] = ()
-) -> WorklistItem:
+def _items(session: Session, listed: list[tuple[StudyRow, PatientRow]]) -> tuple[WorklistItem, ...]:
+    details = details_of_studies(session, [study.id for study, _ in listed])
+    return tuple(_item(session, study, patient, details[study.id]) for study, patient in listed)
+
+
+def worklist_item(session: Session, study: StudyRow, patient: PatientRow) -> WorklistItem:
     """Return the worklist item of a study. It waits from its first instance until its result, or until now."""
+    return _items(session, [(study, patient)])[0]
+
+
+def _item(session: Session, study: StudyRow, patient: PatientRow, details: StudyDetails) -> WorklistItem:
     interval = None
     if study.interval_low is not None and study.interval_high is not None:
         interval = (study.interval_low, study.interval_high)
@@ -68,7 +72,9 @@ def worklist_item(
         patient=patients.attributes(patient),
         interval=interval,
         waiting_s=max(0.0, waited.total_seconds()),
-        result_failures=reasons_of(failures),
+        result_failures=reasons_of(details.failures),
+        has_prior=details.has_prior,
+        top_diameter_mm=details.top_diameter_mm,
     )
 
 

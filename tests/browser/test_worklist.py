@@ -8,8 +8,11 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from db.audit import trail as audit
+from db.domain.reasons import Reason
+from db.domain.studies import StudyState
 from tests.browser.conftest import Site, intercept
-from tests.support.webapp_doubles import add_study, finding_at, finish
+from tests.support.serve import NODULE
+from tests.support.webapp_doubles import add_study, finding_at, finish, put_in_state
 
 pytestmark = pytest.mark.browser
 
@@ -18,6 +21,11 @@ def actions_on_record(site: Site) -> list[str]:
     """Audit events, the latest first, without views of studies."""
     with site.database.read() as session:
         return [entry.event.action for entry in audit.recent(session, limit=10) if entry.event.action != "study:viewed"]
+
+
+def row_heights(page: Page) -> set[int]:
+    """Heights of the rows in CSS pixels."""
+    return set(page.locator("tr[data-study]").evaluate_all("(rows) => rows.map((row) => row.offsetHeight)"))
 
 
 def test_a_study_appears_and_is_answered_without_reloading(site: Site, open_page: Callable[..., Page]) -> None:
@@ -193,7 +201,10 @@ def test_long_texts_of_a_sender_leave_the_columns_in_place(site: Site, open_page
     expect(row).to_be_visible()
     is_wider = page.locator("[data-list]").evaluate("(list) => list.scrollWidth > list.clientWidth")
     assert not is_wider
-    assert row.evaluate("(row) => row.offsetHeight") < 200
+    assert row_heights(page) == {44}
+    row.locator("td").nth(1).hover()
+    title = row.locator("td").nth(1).get_attribute("title") or ""
+    assert all(text in title for text in ("A" * 200, "P" * 64))
     page.goto(f"{site.url}/studies/{study.study_instance_uid}")
     expect(page.locator("[data-patient-name]")).to_be_visible()
     assert not page.evaluate("document.documentElement.scrollWidth > innerWidth")
@@ -211,3 +222,48 @@ def test_a_search_that_is_being_typed_survives_news(site: Site, open_page: Calla
     expect(page.locator("#q")).to_be_focused()
     page.wait_for_url("**/worklist?q=typing")
     expect(page.locator("tr[data-study]")).to_have_count(7)
+
+
+@pytest.mark.parametrize(("width", "height"), [(1280, 720), (1920, 1080)])
+def test_every_row_has_one_height_and_notes_open_on_pointer_and_focus(
+    site: Site, open_page: Callable[..., Page], width: int, height: int
+) -> None:
+    patient_id = f"ROW-{width}"
+    for state in StudyState:
+        put_in_state(site.database, add_study(site.database, name="Row^State", patient_id=patient_id), state)
+    held = add_study(site.database, name="Row^Notes", patient_id=patient_id)
+    reasons = [Reason("few_slices", f"Reason {number} {'of a sender' * 12}") for number in range(3)]
+    finish(site.database, held, reasons=reasons)
+    page = open_page(viewport={"width": width, "height": height})
+    page.goto(f"{site.url}/worklist?q={patient_id.lower()}")
+    assert row_heights(page) == {44}
+    row = page.locator(f"tr[data-study='{held.study_instance_uid}']")
+    notes = row.locator(".notes")
+    line_px = notes.evaluate("(notes) => notes.offsetHeight")
+    assert line_px < 44
+    expect(row).to_contain_text("Reason 2")  # in the document at all times, for a screen reader
+    row.locator(".notes-cell").hover()
+    expect(notes).to_have_class("notes open")
+    assert notes.evaluate("(notes) => notes.offsetHeight") > 3 * line_px
+    assert row_heights(page) == {44}
+    page.keyboard.press("Escape")
+    expect(notes).to_have_class("notes")
+    page.mouse.move(5, 5)
+    page.keyboard.press("j")
+    expect(row.locator(".row-link")).to_be_focused()
+    expect(notes).to_have_class("notes open")
+    page.keyboard.press("j")
+    expect(notes).to_have_class("notes")
+
+
+def test_a_row_shows_the_prior_and_the_size_of_the_top_finding(site: Site, open_page: Callable[..., Page]) -> None:
+    site.stored_study(name="Has^Prior", patient_id="PRIOR-1", date="20250114")
+    latest = site.analysed_study(name="Has^Prior", patient_id="PRIOR-1")
+    page = open_page()
+    page.goto(f"{site.url}/worklist?q=PRIOR-1")
+    cells = page.locator(f"tr[data-study='{latest.study_instance_uid}'] td")
+    expect(cells.nth(4)).to_have_text("Yes")
+    expect(cells.nth(6)).to_have_text(f"{NODULE.diameter_mm:.1f} mm")
+    page.get_by_label("Blind read").check()
+    expect(cells.nth(6)).to_have_text("–")
+    expect(cells.nth(4)).to_have_text("Yes")

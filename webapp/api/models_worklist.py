@@ -52,6 +52,10 @@ class WorklistItem(Answer):
     """Caveats of the study's current analyses."""
     result_failures: list[Reason]
     """Failures to create result objects; an administrator can retry."""
+    has_prior: bool
+    """True if the patient has an earlier study here."""
+    top_diameter_mm: Annotated[float, AfterValidator(rounded(1))] | None
+    """Longest diameter of the finding with the highest malignancy probability; without any, of the largest."""
 
     @field_validator("displayed")
     @classmethod

@@ -58,7 +58,7 @@ def blind_item(item: WorklistItem) -> WorklistItem:
 
 def _hidden(item: WorklistItem) -> dict[str, object]:
     """Return the fields that replace a study's model output."""
-    output = dict.fromkeys(("finding_count", "malignancy_probability", "interval", "displayed"))
+    output = dict.fromkeys(("finding_count", "malignancy_probability", "interval", "displayed", "top_diameter_mm"))
     return output | {"caveats": blind_caveats(item.caveats), "result_failures": []}
 
 

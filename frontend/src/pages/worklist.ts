@@ -8,6 +8,7 @@ import { remembered } from "../shared/tab_storage";
 import { actOnChosen } from "../worklist/actions";
 import { chooseState, focusSearch, isSearch, toggleFilter } from "../worklist/filters";
 import { load, openChosen, openNextPage, rows, step } from "../worklist/list";
+import "../worklist/notes";
 import "../worklist/saved";
 
 const RECEIVING_MS = 4000;

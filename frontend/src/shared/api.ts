@@ -557,6 +557,8 @@ export interface Study {
   reviewed_by: string | null;
   caveats: Reason[];
   result_failures: Reason[];
+  has_prior: boolean;
+  top_diameter_mm: number | null;
   overrulable: ("derived" | "lossy" | "kernel")[];
   series: Series[];
   analyses: Analysis[];
@@ -637,6 +639,8 @@ export interface WorklistItem {
   reviewed_by: string | null;
   caveats: Reason[];
   result_failures: Reason[];
+  has_prior: boolean;
+  top_diameter_mm: number | null;
 }
 
 /** Order of the worklist. */

@@ -2,17 +2,18 @@
 import { localiseTimes } from "../shared/times";
 
 const REPLACED = ["[data-list]", "[data-load]", "[data-saved]"];
-const MARKED_HERE = ["current", "news", "busy"];
+const MARKED_HERE = ["current", "news", "busy", "open"];
 
-// Text of a row without the times, which change by themselves.
+// Text of a row without its last columns: the times, which change by themselves, and the actions.
 export function gistOf(row: HTMLTableRowElement): string {
   return [...row.cells]
-    .slice(0, 5)
+    .slice(0, -2)
     .map((cell) => cell.textContent)
     .join("|");
 }
 
-// Markup as the server wrote it, without the changes of this page: times in the reader's words, the chosen row.
+// Markup as the server wrote it, without the changes of this page: times in the reader's words, the chosen row, open
+// notes, titles of cut cells.
 function sourceOf(part: Element, { rows: withRows = true } = {}): string {
   const copy = part.cloneNode(true) as Element;
   if (!withRows) {
@@ -23,10 +24,11 @@ function sourceOf(part: Element, { rows: withRows = true } = {}): string {
     time.textContent = "";
     time.removeAttribute("title");
   }
-  for (const row of [copy, ...copy.querySelectorAll("tr")]) {
-    row.classList.remove(...MARKED_HERE);
-    if (!row.classList.length) row.removeAttribute("class");
+  for (const marked of [copy, ...copy.querySelectorAll("tr, .notes")]) {
+    marked.classList.remove(...MARKED_HERE);
+    if (!marked.classList.length) marked.removeAttribute("class");
   }
+  for (const cell of copy.querySelectorAll("td[title]")) cell.removeAttribute("title");
   return copy.matches("tr") ? copy.outerHTML : copy.innerHTML;
 }
 

@@ -101,7 +101,9 @@ def test_numbers_and_dates_are_written_as_the_language_does(web: Web, language: 
     finish(web.database, study, [finding_at(study.sop_instance_uids[0], 10, 20, malignancy=0.73)])
     asks = {"Accept-Language": language}
     page = web.client().get("/worklist", headers=asks).text
-    assert percent in page
+    bounds, cases = percent.split(" (")
+    assert f">{bounds}<" in page
+    assert f">({cases}<" in page
     assert day in page
     item = web.client().get("/api/v1/worklist", headers=asks).get_json()["items"][0]
     assert (item["malignancy_probability"], item["study_date"]) == (0.73, "20260114")

@@ -33,10 +33,10 @@ def studies(web: Web) -> list[Study]:
 def test_the_worklist_shows_nothing_of_the_model(web: Web, studies: list[Study]) -> None:
     reader = reader_of(web)
     for item in reader.get("/api/v1/worklist").get_json()["items"]:
-        described = ("finding_count", "malignancy_probability", "interval", "displayed")
+        described = ("finding_count", "malignancy_probability", "interval", "displayed", "top_diameter_mm")
         assert [item[name] for name in described] == [None] * len(described)
     blind, open_page = reader.get("/worklist").text, web.client().get("/worklist").text
-    for text in ("28 of 34 similar", "12 of 34 similar", "By priority", 'name="min_probability"'):
+    for text in ("28 of 34 similar", "12 of 34 similar", "12.4 mm", "By priority", 'name="min_probability"'):
         assert text in open_page
         assert text not in blind
 

@@ -18,6 +18,7 @@ FIELDS = [
     *("study_instance_uid", "patient", "accession_number", "study_date", "study_description", "state", "reasons"),
     *("series_count", "instance_count", "finding_count", "malignancy_probability", "interval", "displayed"),
     *("received_at", "analysed_at", "waiting_s", "reviewed_at", "reviewed_by", "caveats", "result_failures"),
+    *("has_prior", "top_diameter_mm"),
 ]
 STRANGE = "<img src=x onerror=alert(1)>^{{7*7}}"
 

@@ -1,0 +1,54 @@
+"""Details of the studies of one page: result failures, priors, size of the top finding. Each takes one query."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+
+from sqlalchemy import exists, func, select, tuple_
+from sqlalchemy.orm import Session, aliased
+
+from db.domain.exchange import ResultFailure
+from db.results.failures import failures_of_studies
+from db.studies.lifecycle import shown_findings
+from db.tables.analyses import FindingRow
+from db.tables.studies import StudyRow
+
+
+@dataclass(frozen=True, slots=True)
+class StudyDetails:
+    """Facts about a study that other tables hold."""
+
+    failures: tuple[ResultFailure, ...] = ()
+    has_prior: bool = False
+    top_diameter_mm: float | None = None
+
+
+def details_of_studies(session: Session, study_ids: Collection[str]) -> dict[str, StudyDetails]:
+    """Return the details of studies, given by our own ids."""
+    failures = failures_of_studies(session, study_ids)
+    with_prior, diameters = _with_prior(session, study_ids), _top_diameters_mm(session, study_ids)
+    return {
+        study_id: StudyDetails(failures.get(study_id, ()), study_id in with_prior, diameters.get(study_id))
+        for study_id in study_ids
+    }
+
+
+def _with_prior(session: Session, study_ids: Collection[str]) -> frozenset[str]:
+    """Return the studies whose patient has an earlier study, by study date and time; unknown dates do not count."""
+    other = aliased(StudyRow)
+    is_earlier = tuple_(other.study_date, other.study_time) < tuple_(StudyRow.study_date, StudyRow.study_time)
+    has_prior = exists().where(
+        other.patient_row_id == StudyRow.patient_row_id, other.id != StudyRow.id, other.study_date > "", is_earlier
+    )
+    return frozenset(session.scalars(select(StudyRow.id).where(StudyRow.id.in_(study_ids), has_prior)))
+
+
+def _top_diameters_mm(session: Session, study_ids: Collection[str]) -> Mapping[str, float | None]:
+    """Return the diameter of each study's finding of the highest malignancy probability; without any, the largest."""
+    probability, diameter = FindingRow.malignancy_probability, FindingRow.diameter_mm
+    order = (func.coalesce(probability, -1.0).desc(), func.coalesce(diameter, -1.0).desc(), FindingRow.id)
+    rank = func.row_number().over(partition_by=FindingRow.study_id, order_by=order).label("rank")
+    ranked = shown_findings(*study_ids).with_only_columns(FindingRow.study_id, diameter, rank).subquery()
+    top = select(ranked.c.study_id, ranked.c.diameter_mm).where(ranked.c.rank == 1)
+    return {row.study_id: row.diameter_mm for row in session.execute(top)}

@@ -1,0 +1,106 @@
+"""Details of the worklist's rows: priors, size of the top finding."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from db.analyses import analyses, findings
+from db.database import Database
+from db.domain.analyses import AnalysisOutcome
+from db.domain.findings import NewFinding
+from db.domain.models import ModelIdentity
+from db.domain.studies import ReceivedInstance
+from db.domain.worklist import WorklistItem, WorklistQuery
+from db.studies.instances import receiving_series
+from db.worklist import rows as worklist
+from tests.support.records import record_instance
+
+Received = Callable[..., ReceivedInstance]
+MakeFinding = Callable[..., NewFinding]
+
+
+def arrive(database: Database, *instances: ReceivedInstance) -> None:
+    with database.begin() as session:
+        for instance in instances:
+            record_instance(session, instance)
+
+
+def listed(database: Database) -> dict[str, WorklistItem]:
+    with database.read() as session:
+        return {item.study_instance_uid: item for item in worklist.worklist_page(session, WorklistQuery()).items}
+
+
+@pytest.mark.parametrize(
+    ("other", "has_prior"),
+    [
+        ({"study_date": "20250301"}, True),
+        ({"study_date": "20260301", "study_time": "0815"}, True),
+        ({"study_date": "20260301", "study_time": "0900"}, False),
+        ({"study_date": "20260301", "study_time": "1000"}, False),
+        ({"study_date": "20260302"}, False),
+        ({"study_date": ""}, False),
+        ({"study_date": "", "study_time": "0815"}, False),
+    ],
+)
+def test_an_earlier_study_of_the_patient_is_a_prior(
+    database: Database, received: Received, other: dict[str, object], has_prior: bool
+) -> None:
+    arrive(database, received(1, study_time="0900"), received(1, study="1.2.4", **other))
+    assert listed(database)["1.2.3"].has_prior is has_prior
+
+
+@pytest.mark.parametrize("changes", [{"patient_id": "PID-2"}, {"issuer": "ELSEWHERE"}, {"name": "OTHER^PERSON"}])
+def test_an_earlier_study_of_another_patient_is_none(
+    database: Database, received: Received, changes: dict[str, str]
+) -> None:
+    mine = received(1)
+    arrive(database, mine, received(1, study="1.2.4", study_date="20250301", patient=replace(mine.patient, **changes)))
+    assert listed(database)["1.2.3"].has_prior is False
+
+
+@pytest.mark.parametrize(
+    ("sizes", "expected"),
+    [
+        ([], None),
+        ([(0.2, 9.0), (0.8, 6.5), (0.4, 12.0)], 6.5),
+        ([(0.2, 9.0), (None, 30.0)], 9.0),
+        ([(None, 4.0), (None, 7.5), (None, None)], 7.5),
+        ([(0.8, None), (0.2, 9.0)], None),
+        ([(None, None)], None),
+    ],
+)
+def test_the_size_is_that_of_the_likeliest_finding(
+    database: Database,
+    received: Received,
+    model: ModelIdentity,
+    new_finding: MakeFinding,
+    sizes: list[tuple[float | None, float | None]],
+    expected: float | None,
+) -> None:
+    arrive(database, received(1), received(1, study="1.2.4"))
+    latest = tuple(new_finding(probability=probability, diameter_mm=size) for probability, size in sizes)
+    with database.read() as session:
+        series = next(one for one in receiving_series(session) if one.study_instance_uid == "1.2.3")
+    for outcome in (AnalysisOutcome((new_finding(probability=0.99, diameter_mm=40.0),)), AnalysisOutcome(latest)):
+        with database.begin() as session:
+            record = analyses.request_analysis(session, series.id, model, requested_by="node", force=True)
+            analyses.start_analysis(session, record.id)
+            analyses.complete_analysis(session, record.id, outcome)
+    items = listed(database)
+    assert items["1.2.3"].top_diameter_mm == expected
+    assert items["1.2.4"].top_diameter_mm is None
+
+
+def test_a_withdrawn_mark_has_no_size(
+    database: Database, received: Received, model: ModelIdentity, new_finding: MakeFinding
+) -> None:
+    arrive(database, received(1))
+    with database.begin() as session:
+        marked = findings.add_reader_finding(session, "1.2.3", "1.2.3.1", new_finding(), model, reader="anna")
+    assert listed(database)["1.2.3"].top_diameter_mm == 11.5
+    with database.begin() as session:
+        findings.withdraw_finding(session, marked.id, reader="anna")
+    assert listed(database)["1.2.3"].top_diameter_mm is None
