@@ -33,6 +33,7 @@ def request_analysis(
     *,
     requested_by: str,
     force: bool = False,
+    is_explicit: bool = False,
     overruled: tuple[Reason, ...] = (),
 ) -> AnalysisRecord:
     """Request an analysis of all instances that the series has now.
@@ -50,6 +51,7 @@ def request_analysis(
     digest = input_digest(series_instances(session, series_id))
     latest = _latest_run(session, series_id, digest, model)
     if latest is not None and (latest.status in UNFINISHED or not (force or _was_released(session, latest))):
+        latest.is_explicit = latest.is_explicit or is_explicit
         _resume_series(series, latest)
         refresh_study(session, study)
         return _record(latest, series, study)
@@ -58,6 +60,7 @@ def request_analysis(
         session, series, digest, model, run_number=latest.run_number + 1 if latest else 1, requested_by=requested_by
     )
     row.overruled = overruled
+    row.is_explicit = is_explicit or _was_explicit(session, series_id)
     series.state, series.reasons, series.is_forced = StudyState.QUEUED, (), False
     refresh_study(session, study)
     details: dict[str, object] = {"series": series.id, "model_sha256": model.sha256, "run_number": row.run_number}
@@ -87,7 +90,7 @@ def rerun_quarantined(session: Session, scanner: Scanner, *, requested_by: str) 
     """Request a further run over each quarantined series of a scanner; results stay quarantined while it is held."""
     rows = [session.get_one(AnalysisRow, analysis_id) for analysis_id in quarantined_analyses(session, scanner)]
     return tuple(
-        request_analysis(session, row.series_id, _model(row), requested_by=requested_by, force=True) for row in rows
+        request_analysis(session, row.series_id, model_of(row), requested_by=requested_by, force=True) for row in rows
     )
 
 
@@ -173,7 +176,7 @@ def complete_analysis(session: Session, analysis_id: str, outcome: AnalysisOutco
     ).one_or_none()
     is_late = current is not None and current.ordinal > row.ordinal
     if current is not None and not is_late:
-        _supersede(session, current, by=row.id)
+        supersede(session, current, by=row.id)
     is_quarantined = is_in_quarantine(session, scanner_of(outcome.measures))
     row.status = AnalysisStatus.SUPERSEDED if is_late else AnalysisStatus.CURRENT
     if is_quarantined:
@@ -212,6 +215,22 @@ def fail_analysis(session: Session, analysis_id: str, reason: Reason) -> bool:
     return True
 
 
+def analysed_study(session: Session, analysis_id: str, *, is_locked: bool = False) -> tuple[AnalysisRow, StudyRow]:
+    """Return an analysis and its study, locked until the transaction ends on request.
+
+    Raises
+    ------
+    UnknownRecordError
+        If the analysis does not exist.
+    """
+    if is_locked:
+        row, _, study = _locked(session, analysis_id)
+        return row, study
+    statement = _statement().where(AnalysisRow.id == analysis_id)
+    row, _, study = required(session.execute(statement).one_or_none(), "analysis")
+    return row, study
+
+
 def _locked_series(session: Session, series_id: str) -> tuple[StudyRow, SeriesRow]:
     study_id = required(
         session.scalars(select(SeriesRow.study_id).where(SeriesRow.id == series_id)).one_or_none(), "series"
@@ -238,6 +257,11 @@ def _latest_run(session: Session, series_id: str, digest: str, model: ModelIdent
         .limit(1)
         .execution_options(populate_existing=True)
     ).one_or_none()
+
+
+def _was_explicit(session: Session, series_id: str) -> bool:
+    explicit = select(AnalysisRow.id).where(AnalysisRow.series_id == series_id, AnalysisRow.is_explicit)
+    return session.scalars(explicit.limit(1)).first() is not None
 
 
 def _was_released(session: Session, analysis: AnalysisRow) -> bool:
@@ -270,10 +294,11 @@ def _supersede_waiting(session: Session, series: SeriesRow, digest: str) -> None
     )
     for row in session.scalars(statement):
         row.reasons = (NEWER_INSTANCES,)
-        _supersede(session, row, by="")
+        supersede(session, row, by="")
 
 
-def _supersede(session: Session, row: AnalysisRow, *, by: str) -> None:
+def supersede(session: Session, row: AnalysisRow, *, by: str) -> None:
+    """Mark an analysis as superseded by another one."""
     row.status = AnalysisStatus.SUPERSEDED
     session.flush()
     audit.append(session, AuditEvent("analysis:superseded", SYSTEM, row.id, details={"by": by}))
@@ -327,7 +352,8 @@ def _audit_completion(session: Session, row: AnalysisRow, outcome: AnalysisOutco
     audit.append(session, AuditEvent(action, SYSTEM, row.id, details=details))
 
 
-def _model(row: AnalysisRow) -> ModelIdentity:
+def model_of(row: AnalysisRow) -> ModelIdentity:
+    """Return the model that an analysis was requested of."""
     return ModelIdentity(row.model_name, row.model_version, row.model_sha256)
 
 
@@ -345,5 +371,5 @@ def _record(row: AnalysisRow, series: SeriesRow, study: StudyRow) -> AnalysisRec
         row,
         series_instance_uid=series.series_instance_uid,
         study_instance_uid=study.study_instance_uid,
-        model=_model(row),
+        model=model_of(row),
     )

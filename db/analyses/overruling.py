@@ -58,7 +58,13 @@ def request_overruled(
             codes = {each.code for each in applying}
             earlier = tuple(each for each in current.overruled if each.code not in codes)
             record = request_analysis(
-                session, series.id, model, requested_by=requested_by, force=True, overruled=(*earlier, *applying)
+                session,
+                series.id,
+                model,
+                requested_by=requested_by,
+                force=True,
+                is_explicit=True,
+                overruled=(*earlier, *applying),
             )
             details: dict[str, object] = {"codes": sorted(codes), "reason": applying[0].text}
             audit.append(session, AuditEvent("refusal:overruled", requested_by, record.id, details=details))

@@ -5,10 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from typing import Final
 
 from db.domain.findings import NewFinding
 from db.domain.models import ModelIdentity
 from db.domain.reasons import Reason
+from db.domain.reconstructions import OTHER_RECONSTRUCTION
+
+NOT_CHOSEN: Final = "not_chosen"
+"""Status in answers of an analysis that never began, as another reconstruction was chosen."""
 
 
 class AnalysisStatus(StrEnum):
@@ -50,6 +55,14 @@ class AnalysisRecord:
     """Caveats of the result (``db.domain.caveats``)."""
     overruled: tuple[Reason, ...] = ()
     """Refusals that a radiologist overruled for it: code and reason (``db.analyses.overruling``)."""
+    is_explicit: bool = False
+    """The series itself was requested: it is analysed whatever other reconstructions there are."""
+
+    @property
+    def answer_status(self) -> str:
+        """Status in answers of the API: ``not_chosen`` if another reconstruction was analysed instead."""
+        is_not_chosen = self.status is AnalysisStatus.SUPERSEDED and OTHER_RECONSTRUCTION in self.reasons
+        return NOT_CHOSEN if is_not_chosen and self.finished_at is None else self.status.value
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ from sqlalchemy import Row, Select, Text, cast, exists, func, or_, select
 from sqlalchemy.orm import Session
 
 from db.domain.analyses import AnalysisStatus
+from db.domain.reconstructions import OTHER_RECONSTRUCTION
 from db.domain.scanners import UNKNOWN, Scanner, scanner_of
 from db.engine.session import insert_once, lock_names, now
 from db.tables.analyses import AnalysisRow, FindingRow
@@ -225,7 +226,7 @@ def _fill(session: Session, observation: ObservationRow, row: AnalysisRow, findi
     doubtful = [finding for finding in findings if finding.malignancy_probability is None]
     observation.analysis_id, observation.scanner_key, observation.model_sha256 = row.id, scanner.key, row.model_sha256
     observation.finished_at = row.finished_at or now(session)
-    observation.reason_codes = tuple(reason.code for reason in row.reasons)
+    observation.reason_codes = tuple(reason.code for reason in row.reasons if reason != OTHER_RECONSTRUCTION)
     observation.findings = [[finding.nodule_probability, finding.malignancy_probability] for finding in findings]
     observation.finding_count = len(findings)
     observation.doubts = tuple(JOIN.join(reason.code for reason in finding.reasons) for finding in doubtful)

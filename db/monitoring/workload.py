@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 
 from db.domain.analyses import AnalysisStatus
 from db.domain.deliveries import DeliveryStatus
+from db.domain.reconstructions import OTHER_RECONSTRUCTION
 from db.domain.studies import StudyState
 from db.domain.workload import Workload
 from db.engine.session import now
@@ -70,7 +71,7 @@ def lately_done(session: Session) -> LatelyDone:
     rows = select(AnalysisRow).where(AnalysisRow.finished_at > since)
     for row in session.scalars(rows):
         done.outcomes[_outcome(row)] += 1
-        done.reasons.update(reason.code for reason in row.reasons)
+        done.reasons.update(reason.code for reason in row.reasons if reason != OTHER_RECONSTRUCTION)
         if row.started_at is not None and row.finished_at is not None:
             done.seconds["queue"].append((row.started_at - row.requested_at).total_seconds())
             done.seconds["analyse"].append((row.finished_at - row.started_at).total_seconds())
@@ -88,4 +89,4 @@ def _outcome(row: AnalysisRow) -> str:
         return "failed"
     if row.status is AnalysisStatus.QUARANTINED:
         return "quarantined"
-    return "not_analysed" if row.reasons else "analysed"
+    return "not_analysed" if set(row.reasons) - {OTHER_RECONSTRUCTION} else "analysed"

@@ -15,6 +15,7 @@ from db.domain.audit import AuditEvent
 from db.domain.exchange import ResultObject, ResultRecord, RetractionCode, RetractionRecord
 from db.domain.findings import FindingRecord, Verdict
 from db.domain.reasons import SCANNER_HELD
+from db.domain.reconstructions import OTHER_RECONSTRUCTION
 from db.domain.studies import StudyState
 from db.engine.session import free_text, insert_once, key_text, new_id, now, record_of, required
 from db.results import deliveries
@@ -36,6 +37,7 @@ BATCH_SIZE = 500
 VERDICTS_QUIET = timedelta(seconds=15)
 """Pause after which a reader's verdicts are reported."""
 SUPERSEDED = "A newer analysis of the series replaces this result."
+BETTER_RECONSTRUCTION = "The analysis of a better reconstruction of the acquisition replaces this result."
 ALL_REJECTED = "A reader rejected every finding of this result."
 WITHDRAWN = "the result was withdrawn before it was sent"
 
@@ -218,8 +220,8 @@ def unreported_retractions(session: Session) -> tuple[str, ...]:
 def outdated_results(session: Session) -> tuple[tuple[str, str, str], ...]:
     """List results to withdraw from PACS, as ``(analysis, reason, actor)``.
 
-    These are superseded analyses, once results of their successor exist, and those of which readers rejected every
-    finding.
+    These are superseded analyses, once results of their successor or of the better reconstruction exist, and those of
+    which readers rejected every finding.
     """
     withdrawn = exists().where(RetractionRow.analysis_id == AnalysisRow.id)
     current = aliased(AnalysisRow)
@@ -230,6 +232,19 @@ def outdated_results(session: Session) -> tuple[tuple[str, str, str], ...]:
     )
     was_made = exists().where(ResultRow.analysis_id == AnalysisRow.id)
     superseded = select(AnalysisRow.id).where(AnalysisRow.status == AnalysisStatus.SUPERSEDED, was_made, ~withdrawn)
+    of_study = aliased(SeriesRow)
+    has_better = exists().where(
+        current.series_id == of_study.id,
+        of_study.study_id == SeriesRow.study_id,
+        current.status == AnalysisStatus.CURRENT,
+        exists().where(ResultRow.analysis_id == current.id),
+    )
+    of_others = superseded.add_columns(AnalysisRow.reasons).join(SeriesRow, AnalysisRow.series_id == SeriesRow.id)
+    replaced = [
+        analysis_id
+        for analysis_id, reasons in session.execute(of_others.where(has_better, ~has_successor))
+        if OTHER_RECONSTRUCTION in reasons
+    ]
     verified = exists().where(
         ResultRow.analysis_id == AnalysisRow.id,
         ResultRow.kind == VERIFIED,
@@ -237,6 +252,7 @@ def outdated_results(session: Session) -> tuple[tuple[str, str, str], ...]:
     )
     return (
         *((analysis_id, SUPERSEDED, "system") for analysis_id in session.scalars(superseded.where(has_successor))),
+        *((analysis_id, BETTER_RECONSTRUCTION, "system") for analysis_id in replaced),
         *(
             (analysis_id, ALL_REJECTED, reader)
             for analysis_id in session.scalars(select(AnalysisRow.id).where(verified, ~withdrawn)).all()

@@ -13,9 +13,11 @@ from db.engine.session import record_of
 from db.tables.studies import InstanceRow, SeriesRow, StudyRow
 
 
-def receiving_series(session: Session) -> tuple[SeriesRecord, ...]:
-    """List the series still being received, longest quiet first."""
+def receiving_series(session: Session, study_instance_uid: str | None = None) -> tuple[SeriesRecord, ...]:
+    """List the series still being received, of one study or of all, longest quiet first."""
     statement = series_statement().where(SeriesRow.state == StudyState.RECEIVING)
+    if study_instance_uid is not None:
+        statement = statement.where(StudyRow.study_instance_uid == study_instance_uid)
     rows = session.execute(statement.order_by(SeriesRow.last_received_at, SeriesRow.id))
     return tuple(series_of_row(row, uid) for row, uid in rows)
 

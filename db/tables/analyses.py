@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import JSON, CheckConstraint, ForeignKey, Index, String, UniqueConstraint, text
+from sqlalchemy import JSON, CheckConstraint, ForeignKey, Index, String, UniqueConstraint, false, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from db.domain.analyses import AnalysisStatus
@@ -49,6 +49,10 @@ class AnalysisRow(Base):
     overruled: Mapped[tuple[Reason, ...]] = mapped_column(server_default="[]", default=())
     """Refusals that a radiologist overruled for it, with the reasons."""
     measures: Mapped[dict[str, Any]]
+    reconstruction: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+    """Measures by which reconstructions of one acquisition are ranked (``db.domain.reconstructions``)."""
+    is_explicit: Mapped[bool] = mapped_column(server_default=false(), default=False)
+    """The series itself was requested, so that it is analysed whatever other reconstructions there are."""
     requested_by: Mapped[str]
     attempts: Mapped[int]
     requested_at: Mapped[datetime]

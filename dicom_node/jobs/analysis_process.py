@@ -14,7 +14,7 @@ import queue
 import resource
 import signal
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
@@ -24,9 +24,11 @@ from pathlib import Path
 from db.domain.analyses import AnalysisOutcome
 from db.domain.models import ModelIdentity
 from db.domain.reasons import Reason
+from db.domain.reconstructions import Reconstruction
 from dicom_node.encoding.errors import DicomNodeError
 from dicom_node.sandbox.decode_process import DecodeLimits
 from dicom_node.series.pipeline import Analyzer, analyse_series
+from dicom_node.series.reconstructions import measure_reconstructions
 from dicom_node.series.types import StoredInstance
 from inference.errors import InferenceError
 
@@ -93,6 +95,22 @@ class AnalysisLimits:
     start_timeout_s: float = 300.0
 
 
+@dataclass(frozen=True, slots=True)
+class _AnalysisRequest:
+    """Request to analyse one series."""
+
+    instances: tuple[StoredInstance, ...]
+    overruled: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class _MeasureRequest:
+    """Request to measure series of one study."""
+
+    series: dict[str, tuple[StoredInstance, ...]]
+    measured: tuple[Reconstruction, ...]
+
+
 class AnalysisProcess:
     """One analysing process; one analysis at a time."""
 
@@ -131,17 +149,34 @@ class AnalysisProcess:
         AnalysisProcessError
             There is no outcome; the process is replaced before the next attempt where that is needed.
         """
-        self.start()
-        try:
-            files = [(instance.sop_instance_uid, str(instance.path)) for instance in instances]
-            self._send((files, overruled))
-            reply = self._receive(self._limits.timeout_s)
-        except AnalysisProcessError:
-            self._stop()
-            raise
+        reply = self._request(_AnalysisRequest(tuple(instances), overruled))
         if isinstance(reply, AnalysisOutcome):
             return reply
         raise AnalysisError(f"The analysis failed ({reply}).")
+
+    def measure(
+        self, series: Mapping[str, Sequence[StoredInstance]], measured: Sequence[Reconstruction]
+    ) -> dict[str, Reconstruction]:
+        """Measure series of one study besides those already measured (``dicom_node.series.reconstructions``).
+
+        Raises
+        ------
+        AnalysisProcessError
+            They cannot be measured.
+        """
+        reply = self._request(_MeasureRequest({name: tuple(files) for name, files in series.items()}, tuple(measured)))
+        if isinstance(reply, dict):
+            return reply
+        raise AnalysisError(f"The series of the study cannot be compared ({reply}).")
+
+    def _request(self, request: _AnalysisRequest | _MeasureRequest) -> object:
+        self.start()
+        try:
+            self._send(request)
+            return self._receive(self._limits.timeout_s)
+        except AnalysisProcessError:
+            self._stop()
+            raise
 
     def close(self) -> None:
         """End the process for good; a running analysis raises ``AnalysisInterruptedError``."""
@@ -215,6 +250,13 @@ class AnalysisPool:
         with self._borrowed() as process:
             return process.analyse(instances, overruled)
 
+    def measure(
+        self, series: Mapping[str, Sequence[StoredInstance]], measured: Sequence[Reconstruction]
+    ) -> dict[str, Reconstruction]:
+        """Measure series of one study in an idle process; see ``AnalysisProcess.measure``."""
+        with self._borrowed() as process:
+            return process.measure(series, measured)
+
     def close(self) -> None:
         """End all processes."""
         for process in self._processes:
@@ -252,8 +294,7 @@ def _answer_requests(pipe: Connection, make_analyzer: MakeAnalyzer, limits: Deco
         return
     pipe.send(ModelIdentity(analyzer.name, analyzer.version, analyzer.sha256))
     while True:
-        files, overruled = pipe.recv()
-        pipe.send(_outcome(files, analyzer, overruled, limits))
+        pipe.send(_reply(pipe.recv(), analyzer, limits))
 
 
 def _why_unavailable(error: Exception) -> str:
@@ -261,13 +302,14 @@ def _why_unavailable(error: Exception) -> str:
     return str(error) if isinstance(error, InferenceError) else type(error).__name__
 
 
-def _outcome(
-    files: list[tuple[str, str]], analyzer: Analyzer, overruled: frozenset[str], limits: DecodeLimits
-) -> AnalysisOutcome | str:
-    """Analyse; return only the type of an exception, whose message may hold patient data."""
-    instances = [StoredInstance(uid, Path(path)) for uid, path in files]
+def _reply(
+    request: _AnalysisRequest | _MeasureRequest, analyzer: Analyzer, limits: DecodeLimits
+) -> AnalysisOutcome | dict[str, Reconstruction] | str:
+    """Analyse or measure; return only the type of an exception, whose message may hold patient data."""
     try:
-        return analyse_series(instances, analyzer, limits=limits, overruled=overruled)
+        if isinstance(request, _MeasureRequest):
+            return measure_reconstructions(request.series, request.measured, analyzer.gate, limits)
+        return analyse_series(request.instances, analyzer, limits=limits, overruled=request.overruled)
     except Exception as error:  # noqa: BLE001 - whatever a model raises is a failed attempt
         _log.exception("analysis:raised")
         return type(error).__name__

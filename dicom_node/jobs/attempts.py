@@ -7,12 +7,12 @@ crash finds the first one's outcome and adds nothing.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Protocol
 
-from db.analyses import analyses
+from db.analyses import analyses, reconstructions
 from db.audit import trail as audit
 from db.database import Database
 from db.domain.analyses import AnalysisOutcome, AnalysisRecord, AnalysisStatus
@@ -20,6 +20,7 @@ from db.domain.audit import AuditEvent
 from db.domain.errors import DatabaseUnavailableError
 from db.domain.models import ModelIdentity
 from db.domain.reasons import Reason
+from db.domain.reconstructions import Reconstruction
 from dicom_node.jobs.analysis_process import AnalysisInterruptedError, AnalysisProcessError, ModelUnavailableError
 from dicom_node.results.objects import ResultsError
 from dicom_node.series.types import StoredInstance
@@ -50,6 +51,12 @@ class SeriesAnalyzer(Protocol):
 
     def analyse(self, instances: Sequence[StoredInstance], overruled: frozenset[str] = frozenset()) -> AnalysisOutcome:
         """Analyse one series despite overruled refusals, or raise ``AnalysisProcessError``."""
+        ...
+
+    def measure(
+        self, series: Mapping[str, Sequence[StoredInstance]], measured: Sequence[Reconstruction]
+    ) -> dict[str, Reconstruction]:
+        """Measure series of a study besides those already measured, or raise ``AnalysisProcessError``."""
         ...
 
 
@@ -114,6 +121,7 @@ class Attempts:
         """Mark an analysis as failed with a reason."""
         with self._database.begin() as session:
             is_new = analyses.fail_analysis(session, analysis_id, reason)
+            reconstructions.follow(session, analysis_id)
         if is_new:
             _log.error("analysis:failed", extra={"analysis_id": analysis_id, "reason_code": reason.code})
 
@@ -150,13 +158,35 @@ class Attempts:
         if record.model.sha256 != model.sha256:
             self._hand_over(record, model)
             return Attempt.OVER, None
+        if not self._is_chosen(analyzer, analysis_id):
+            _log.info("analysis:not_chosen", extra={"analysis_id": analysis_id, "series_id": record.series_id})
+            return Attempt.OVER, None
         overruled = frozenset(reason.code for reason in record.overruled)
         outcome = self._damaged_outcome(analysis_id) or analyzer.analyse(instances, overruled)
         with self._database.begin() as session:
             analyses.complete_analysis(session, analysis_id, outcome)
+            reconstructions.follow(session, analysis_id)
             completed = analyses.analysis_record(session, analysis_id)
         _log.info("analysis:done", extra={"analysis_id": analysis_id, "finding_count": len(outcome.findings)})
         return _verdict_of(completed), None
+
+    def _is_chosen(self, analyzer: SeriesAnalyzer, analysis_id: str) -> bool:
+        """Return whether to make an analysis: of several reconstructions of one acquisition, only of the best."""
+        with self._database.read() as session:
+            to_measure = reconstructions.to_measure(session, analysis_id)
+            measured = reconstructions.measured(session, analysis_id) if to_measure else ()
+        if to_measure is None:
+            return True
+        try:
+            series = {each: self._instances(each) for each in to_measure}
+            measures = analyzer.measure(series, measured) if series else {}
+        except (AnalysisInterruptedError, ModelUnavailableError):
+            raise
+        except AnalysisProcessError as error:  # each series is then analysed by itself
+            _log.warning("series:not_compared", extra={"analysis_id": analysis_id, "reason_code": error.reason.code})
+            return True
+        with self._database.begin() as session:
+            return reconstructions.begin(session, analysis_id, measures)
 
     def _damaged_outcome(self, analysis_id: str) -> AnalysisOutcome | None:
         """Return the refusal of a series with a damaged file, or None."""
@@ -187,9 +217,14 @@ class Attempts:
         )
         with self._database.begin() as session:
             analyses.fail_analysis(session, record.id, reason)
-            requested_by = record.requested_by
             analyses.request_analysis(
-                session, record.series_id, model, requested_by=requested_by, force=True, overruled=record.overruled
+                session,
+                record.series_id,
+                model,
+                requested_by=record.requested_by,
+                force=True,
+                is_explicit=record.is_explicit,
+                overruled=record.overruled,
             )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -14,9 +14,9 @@ from db.database import Database
 from db.domain.analyses import AnalysisRecord
 from db.domain.errors import DatabaseUnavailableError
 from db.domain.models import ModelIdentity
-from db.domain.studies import SeriesRecord, StudyState
+from db.domain.studies import SeriesRecord
 from db.intake import priors
-from db.studies.instances import receiving_series, series_record
+from db.studies.instances import receiving_series
 
 _log = logging.getLogger(__name__)
 
@@ -63,6 +63,22 @@ class QuietWatch:
         return tuple(complete)
 
 
+def quiet_studies(
+    receiving: Iterable[SeriesRecord], complete: Iterable[SeriesRecord]
+) -> tuple[tuple[SeriesRecord, ...], ...]:
+    """Return the complete series by study: of studies that receive no other series, and those marked as complete."""
+    by_study: dict[str, list[SeriesRecord]] = {}
+    for series in complete:
+        by_study.setdefault(series.study_instance_uid, []).append(series)
+    complete_ids = {series.id for group in by_study.values() for series in group}
+    busy = {series.study_instance_uid for series in receiving if series.id not in complete_ids}
+    ready = (
+        tuple(series for series in group if series.is_forced or study_uid not in busy)
+        for study_uid, group in by_study.items()
+    )
+    return tuple(group for group in ready if group)
+
+
 @dataclass(frozen=True, slots=True)
 class WorkerConfig:
     """Intervals of the worker.
@@ -70,7 +86,7 @@ class WorkerConfig:
     Parameters
     ----------
     quiet_s
-        A series is complete after this many seconds without a new instance.
+        A series is complete after this many seconds without a new instance; it is analysed once all of its study are.
     poll_s
         Pause between two looks at the records, seconds.
     deliver_s
@@ -138,26 +154,36 @@ class Worker:
         deliveries.join(timeout=5)
 
     def poll(self) -> None:
-        """Request analyses of complete series, and submit pending ones."""
+        """Request analyses of studies that are quiet, and submit pending ones."""
         with self._database.read() as session:
             receiving = receiving_series(session)
-        for series in self._watch.quiet(receiving):
+        for series in quiet_studies(receiving, self._watch.quiet(receiving)):
             self._request(series)
         self._submit_pending()
 
-    def _request(self, observed: SeriesRecord) -> None:
-        """Request the analysis of a complete series, unless an instance arrived meanwhile."""
+    def _request(self, observed: Sequence[SeriesRecord]) -> None:
+        """Request the analyses of a study's complete series together, unless an instance arrived meanwhile."""
         with self._database.begin() as session:
-            now = series_record(session, id=observed.id)
-            if now is None or now.state is not StudyState.RECEIVING or now.instance_count != observed.instance_count:
+            now = {each.id: each for each in receiving_series(session, observed[0].study_instance_uid)}
+            complete = [each for each in observed if each.id in now]  # the others another worker has requested
+            is_forced = all(each.is_forced for each in observed)
+            has_grown = any(now[each.id].instance_count != each.instance_count for each in complete)
+            if has_grown or (len(complete) < len(now) and not is_forced):
                 return
-            if priors.set_aside(session, observed.id, observed.study_instance_uid):
-                return
-            record = analyses.request_analysis(session, observed.id, self._model, requested_by=REQUESTED_BY)
-        _log.info(
-            "series:complete",
-            extra={"series_id": observed.id, "analysis_id": record.id, "instance_count": observed.instance_count},
-        )
+            records = [
+                analyses.request_analysis(session, each.id, self._model, requested_by=REQUESTED_BY)
+                for each in complete
+                if not priors.set_aside(session, each.id, each.study_instance_uid)
+            ]
+        for record in records:
+            _log.info(
+                "series:complete",
+                extra={
+                    "series_id": record.series_id,
+                    "analysis_id": record.id,
+                    "instance_count": record.instance_count,
+                },
+            )
 
     def _submit_pending(self) -> None:
         """Submit pending analyses, each with its due time."""

@@ -294,11 +294,11 @@ def _is_thinned(frames: Sequence[FrameHeader], usual_mm: float) -> bool:
     if len(numbers) != len(frames) or len(numbers) < 3:
         return False
     steps = np.diff(numbers)
-    thickness = _thickness(frames)
+    thickness = slice_thickness_mm(frames)
     return bool(np.median(steps) >= 2 and thickness is not None and usual_mm > GAP_FACTOR * thickness)
 
 
-def _thickness(frames: Sequence[FrameHeader]) -> float | None:
+def slice_thickness_mm(frames: Sequence[FrameHeader]) -> float | None:
     """Return the median Slice Thickness, mm; None where no frame states one."""
     stated = [value for frame in frames if (value := _positive(frame.attributes.get("SliceThickness", "")))]
     return float(np.median(stated)) if stated else None
@@ -335,7 +335,7 @@ def _caveats(ordered: OrderedFrames, step: NDArray[np.float64], spacing_mm: floa
     is_single_frame = len({f.sop_instance_uid for f in frames}) == len(frames)
     if is_single_frame and numbers and (numbers[0] > 1 or numbers[-1] - numbers[0] + 1 > len(frames)):
         caveats.append(Caveat.IMAGE_NUMBERS_SKIP.stated())
-    thickness = _thickness(frames)
+    thickness = slice_thickness_mm(frames)
     if thickness is not None and spacing_mm > GAP_FACTOR * thickness:
         caveats.append(
             Caveat.SPACING_EXCEEDS_THICKNESS.stated(spacing=f"{spacing_mm:.1f}", thickness=f"{thickness:.1f}")

@@ -64,10 +64,17 @@ def _surroundings(volume: CtVolume, index: tuple[float, float, float], times: fl
         slice(max(0, round(at - times * half / spacing)), max(1, round(at + times * half / spacing) + 1))
         for at, half, spacing in zip(index, HALF_MM, volume.spacing_mm, strict=True)
     )
-    hu = volume.volume_hu[box].astype(np.float32)
+    return plain_lung_statistics(volume.volume_hu[box].astype(np.float32))
+
+
+def plain_lung_statistics(hu: NDArray[np.float32], within: NDArray[np.bool_] | None = None) -> Surroundings | None:
+    """Measure the plain lung of slices ``(slices, rows, columns)`` in HU; None if there is too little of it.
+
+    ``within`` marks the voxels that count, all by default.
+    """
     if hu.shape[1] < 5 or hu.shape[2] < 5:
         return None
-    lung = _plain_lung(hu)
+    lung = _plain_lung(hu) if within is None else _plain_lung(hu) & within
     if lung.sum() < MIN_VOXELS:
         return None
     cross = np.array([[0, 1, 0], [1, 0, 1], [0, 1, 0]], dtype=np.float32)[None] / 4.0
@@ -89,14 +96,26 @@ def _plain_lung(hu: NDArray[np.float32]) -> NDArray[np.bool_]:
     return ndi.binary_erosion(smooth < LUNG_BELOW_HU, structure=np.ones((1, 3, 3), bool), border_value=1)
 
 
+def unvalidated_measures(surroundings: Surroundings | None, gate: GateThresholds) -> tuple[str, ...]:
+    """Return the measures outside the gate's limits; all that have limits where there is too little lung."""
+    return tuple(
+        measure
+        for measure, (low, high) in _limits(gate).items()
+        if surroundings is None or not low <= getattr(surroundings, measure) <= high
+    )
+
+
 def why_unlike(surroundings: Surroundings | None, gate: GateThresholds) -> tuple[Abstention, ...]:
     """Return abstentions for measures outside the gate's limits, or for too little lung."""
-    limits = {measure: limit for measure in LIMITED if (limit := getattr(gate, measure)) is not None}
+    limits = _limits(gate)
     if surroundings is None:
         return (NO_LUNG,) if limits else ()
     reasons = []
-    for measure, (low, high) in limits.items():
-        why = LIMITED[measure]
-        if not low <= getattr(surroundings, measure) <= high:
-            reasons.append(replace(why, text=why.text.format(low=f"{low:.0f}", high=f"{high:.0f}")))
+    for measure in unvalidated_measures(surroundings, gate):
+        (low, high), why = limits[measure], LIMITED[measure]
+        reasons.append(replace(why, text=why.text.format(low=f"{low:.0f}", high=f"{high:.0f}")))
     return tuple(reasons)
+
+
+def _limits(gate: GateThresholds) -> dict[str, tuple[float, float]]:
+    return {measure: limit for measure in LIMITED if (limit := getattr(gate, measure)) is not None}

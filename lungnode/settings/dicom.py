@@ -125,7 +125,7 @@ class DicomSettings(Section):
     ae_title: str = Field(default="LUNGNODE", pattern=AE_TITLE_PATTERN)
     """Our AE title; an association that calls another one is rejected."""
     quiet_s: float = Field(default=10.0, gt=0)
-    """A series is complete after this many seconds without a new instance; longer than a PACS' longest pause."""
+    """A study is analysed after this many seconds without a new instance; longer than a PACS' longest pause."""
     peers: tuple[Peer, ...] = ()
     """Accepted peers, a list of `{ae_title, host, port, may_store, ...}` (docs/pacs.md); empty: any local sender."""
     destinations: tuple[Destination, ...] = ()

@@ -173,7 +173,8 @@ class Analysis(Answer):
     id: str
     series_instance_uid: Uid
     model: models.Model
-    status: AnalysisStatus
+    status: AnalysisStatus | Literal["not_chosen"] = Field(validation_alias="answer_status")
+    """``not_chosen``: another reconstruction of the acquisition was analysed instead."""
     reasons: list[Reason]
     caveats: list[Reason]
     """Caveats of the result; empty if none."""
@@ -315,7 +316,7 @@ class Recorded(Answer):
 
 
 class NewAnalysis(Body):
-    """Series to analyse again; all of the study by default."""
+    """Series to analyse again, also one that was not chosen; all of the study by default."""
 
     series_instance_uid: GivenUid = ""
 

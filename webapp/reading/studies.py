@@ -294,7 +294,8 @@ def _request_again(
         raise NotFoundError("Series not found in this study.")
     if series.state is StudyState.RECEIVING:
         return ()
-    return (analyses.request_analysis(session, series.id, model, requested_by=principal().name, force=True),)
+    actor = principal().name
+    return (analyses.request_analysis(session, series.id, model, requested_by=actor, force=True, is_explicit=True),)
 
 
 def _model_identity() -> ModelIdentity:

@@ -20,7 +20,7 @@ export interface Analysis {
   id: string;
   series_instance_uid: string;
   model: Model;
-  status: AnalysisStatus;
+  status: AnalysisStatus | "not_chosen";
   reasons: Reason[];
   caveats: Reason[];
   overruled: Reason[];
@@ -294,7 +294,7 @@ export interface ModelStatus {
   predictions_served: number;
 }
 
-/** Series to analyse again; all of the study by default. */
+/** Series to analyse again, also one that was not chosen; all of the study by default. */
 export interface NewAnalysis {
   series_instance_uid?: string;
 }

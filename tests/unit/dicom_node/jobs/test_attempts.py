@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
@@ -15,6 +15,7 @@ from db.domain.analyses import AnalysisOutcome, AnalysisRecord, AnalysisStatus
 from db.domain.errors import DatabaseUnavailableError
 from db.domain.models import ModelIdentity
 from db.domain.reasons import Reason
+from db.domain.reconstructions import Reconstruction
 from db.domain.studies import PatientAttributes, ReceivedInstance, StudyState
 from db.studies.instances import series_record
 from dicom_node.jobs.analysis_process import AnalysisCrashError, AnalysisInterruptedError, ModelUnavailableError
@@ -34,12 +35,24 @@ class Analyzer:
     error: Exception | None = None
     outcome: AnalysisOutcome = field(default_factory=AnalysisOutcome)
     analysed: list[list[StoredInstance]] = field(default_factory=list)
+    measures: dict[str, Reconstruction] | Exception = field(default_factory=dict)
+    """Measures by Series Instance UID, or the error of measuring."""
+    measured: list[str] = field(default_factory=list)
 
     def analyse(self, instances: Sequence[StoredInstance], overruled: frozenset[str] = frozenset()) -> AnalysisOutcome:
         self.analysed.append(list(instances))
         if self.error is not None:
             raise self.error
         return self.outcome
+
+    def measure(
+        self, series: Mapping[str, Sequence[StoredInstance]], measured: Sequence[Reconstruction]
+    ) -> dict[str, Reconstruction]:
+        if isinstance(self.measures, Exception):
+            raise self.measures
+        uids = {name: files[0].sop_instance_uid.rpartition(".")[0] for name, files in series.items()}
+        self.measured += uids.values()
+        return {name: self.measures[uid] for name, uid in uids.items()}
 
 
 @pytest.fixture
@@ -58,10 +71,10 @@ def analysis(database: Database) -> AnalysisRecord:
         return analyses.request_analysis(session, series.id, MODEL, requested_by="reader")
 
 
-def receive(database: Database, number: int) -> None:
+def receive(database: Database, number: int, series: str = "1.2.3.1") -> None:
     instance = ReceivedInstance(
-        f"1.2.3.1.{number}", "1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.1.2.1", "1.2.3", "1.2.3.1",
-        PatientAttributes("P1"), f"path-{number}", 1, f"{number:064x}",
+        f"{series}.{number}", "1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.1.2.1", "1.2.3", series,
+        PatientAttributes("P1"), f"path-{number}", 1, f"{number:064x}", modality="CT",
     )  # fmt: skip
     with database.begin() as session:
         record_instance(session, instance)
@@ -240,3 +253,62 @@ def test_a_series_with_a_damaged_file_is_refused_and_never_analysed(
     done = record(database, analysis.id)
     assert [reason.code for reason in done.reasons] == ["damaged_file"]
     assert done.status is AnalysisStatus.CURRENT
+
+
+WORSE = Reconstruction(frame_of_reference_uid="1.2", coverage_mm=(0.0, 300.0), slice_mm=2.5, lung_ml=4000.0)
+MEASURES = {"1.2.3.1": WORSE, "1.2.3.2": replace(WORSE, slice_mm=1.0)}
+
+
+@pytest.fixture
+def pair(database: Database) -> dict[str, AnalysisRecord]:
+    """Analyses of a study of two reconstructions by Series Instance UID; the second one is better."""
+    for series in MEASURES:
+        receive(database, 1, series)
+    with database.begin() as session:
+        records = [series_record(session, series_instance_uid=series) for series in MEASURES]
+        return {
+            record.series_instance_uid: analyses.request_analysis(session, record.id, MODEL, requested_by="system")
+            for record in records
+            if record is not None
+        }
+
+
+def test_of_two_reconstructions_the_better_one_is_analysed(database: Database, pair: dict[str, AnalysisRecord]) -> None:
+    analyzer = Analyzer(measures=MEASURES)
+    assert attempts(database, analyzer).run(pair["1.2.3.1"].id) == (Attempt.OVER, None)
+    assert attempts(database, analyzer).run(pair["1.2.3.2"].id) == (Attempt.ANSWERED, None)
+    assert [files[0].sop_instance_uid for files in analyzer.analysed] == ["1.2.3.2.1"]
+    assert sorted(analyzer.measured) == ["1.2.3.1", "1.2.3.2"]  # each once
+
+
+@pytest.mark.parametrize("fails", [AnalysisOutcome(reasons=(Reason("no_lung", "No lung in view."),)), None])
+def test_the_next_one_is_analysed_where_the_better_one_has_no_answer(
+    database: Database, pair: dict[str, AnalysisRecord], fails: AnalysisOutcome | None
+) -> None:
+    if fails is None:
+        attempts(database, Analyzer(AnalysisCrashError(), measures=MEASURES)).run(pair["1.2.3.2"].id)
+        attempts(database, Analyzer()).fail(pair["1.2.3.2"].id, AnalysisCrashError.reason)
+    else:
+        attempts(database, Analyzer(outcome=fails, measures=MEASURES)).run(pair["1.2.3.2"].id)
+    with database.read() as session:
+        (pending,) = analyses.pending_analyses(session)
+    assert pending.series_instance_uid == "1.2.3.1"
+    assert attempts(database, Analyzer(measures=MEASURES)).run(pending.id) == (Attempt.ANSWERED, None)
+
+
+def test_where_series_cannot_be_measured_each_is_analysed(database: Database, pair: dict[str, AnalysisRecord]) -> None:
+    for analysis in pair.values():
+        assert attempts(database, Analyzer(measures=AnalysisCrashError())).run(analysis.id) == (Attempt.ANSWERED, None)
+
+
+@pytest.mark.parametrize("error", [AnalysisInterruptedError(), ModelUnavailableError()])
+def test_measuring_that_is_interrupted_is_tried_again(
+    database: Database, pair: dict[str, AnalysisRecord], error: Exception
+) -> None:
+    for analysis in pair.values():
+        assert attempts(database, Analyzer(measures=error)).run(analysis.id) == (Attempt.INTERRUPTED, None)
+    assert attempts(database, Analyzer(measures=MEASURES)).run(pair["1.2.3.2"].id) == (Attempt.ANSWERED, None)
+
+
+def test_a_study_of_one_series_is_not_measured(database: Database, analysis: AnalysisRecord) -> None:
+    assert attempts(database, Analyzer(measures=ValueError())).run(analysis.id) == (Attempt.ANSWERED, None)

@@ -18,6 +18,7 @@ from db.domain.analyses import AnalysisOutcome, AnalysisRecord, AnalysisStatus
 from db.domain.errors import DatabaseUnavailableError
 from db.domain.models import ModelIdentity
 from db.domain.studies import PatientAttributes, ReceivedInstance, SeriesRecord, StudyState
+from db.studies.completion import force_complete
 from db.studies.instances import series_record
 from dicom_node.jobs.worker import QuietWatch, Worker, WorkerConfig
 from tests.support.migrated import migrate_sqlite
@@ -193,8 +194,53 @@ def test_an_instance_that_arrives_in_the_very_moment_is_waited_for(database: Dat
     rig.worker.poll()
     observed = only_series(database)
     receive(database, 2)
-    rig.worker._request(observed)
+    rig.worker._request([observed])
     assert only_series(database).state is StudyState.RECEIVING
+
+
+def states(database: Database) -> dict[str, StudyState]:
+    with database.read() as session:
+        records = (series_record(session, series_instance_uid=f"1.2.3.{number}") for number in (1, 2))
+        return {record.series_instance_uid: record.state for record in records if record is not None}
+
+
+def test_series_of_a_study_are_requested_together_once_all_are_quiet(database: Database, rig: Rig) -> None:
+    receive(database, 1)
+    rig.worker.poll()
+    rig.clock.now_s += 6.0
+    receive(database, 1, "1.2.3.2")
+    rig.worker.poll()
+    rig.clock.now_s += 6.0  # the first is quiet, the second is not
+    rig.worker.poll()
+    assert set(states(database).values()) == {StudyState.RECEIVING}
+    rig.clock.now_s += 4.0
+    rig.worker.poll()
+    assert set(states(database).values()) == {StudyState.QUEUED}
+
+
+def test_a_series_marked_as_complete_does_not_wait_for_a_later_one(database: Database, rig: Rig) -> None:
+    receive(database, 1)
+    with database.begin() as session:
+        force_complete(session, "1.2.3", requested_by="reader")
+    receive(database, 1, "1.2.3.2")
+    rig.worker.poll()
+    assert states(database) == {"1.2.3.1": StudyState.QUEUED, "1.2.3.2": StudyState.RECEIVING}
+
+
+def test_a_series_that_begins_in_the_very_moment_is_waited_for(database: Database, rig: Rig) -> None:
+    receive(database, 1)
+    observed = only_series(database)
+    receive(database, 1, "1.2.3.2")
+    rig.worker._request([observed])
+    assert set(states(database).values()) == {StudyState.RECEIVING}
+
+
+def test_what_another_worker_has_requested_is_not_requested_again(database: Database, rig: Rig) -> None:
+    receive(database, 1)
+    observed = only_series(database)
+    rig.worker._request([observed])
+    rig.worker._request([observed])
+    assert len(pending(database)) == 1
 
 
 def test_a_request_from_elsewhere_is_queued(database: Database, rig: Rig) -> None:
