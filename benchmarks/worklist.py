@@ -30,6 +30,7 @@ from db.domain.studies import PatientAttributes, ReceivedInstance, StudyState
 from db.engine import schema
 from db.engine.session import new_id
 from db.intake.ingest import search_text
+from db.studies.patients import sort_name
 from db.tables.studies import PatientRow, StudyRow
 from webapp.assembly import create_app
 from webapp.options import WebOptions
@@ -54,6 +55,13 @@ QUERIES = {
     "oldest": "sort=oldest",
     "priority": "sort=priority",
     "unread": "reviewed=no",
+    "patient": "sort=patient",
+    "patient, descending": "sort=patient_desc",
+    "study date": "sort=study_date",
+    "patient, text": "sort=patient&q=haddad",
+    "patient, state": "sort=patient&state=not_analysed",
+    "patient, unread": "sort=patient&reviewed=no",
+    "study date, date": "sort=study_date&date_from=20250101&date_to=20250630",
     "priority, unread": "sort=priority&reviewed=no",
     "reviewed": "reviewed=yes",
     "state, common": "state=analysed",
@@ -138,6 +146,7 @@ def _rows(rng: random.Random, number: int, count: int) -> tuple[dict[str, object
         "local_study_id": f"S{number}",
         "referring_physician": "",
         "search_text": search_text(instance),
+        "sort_name": sort_name(name),
         "state": state,
         "reasons": WHY.get(state, ()),
         "flags": (),

@@ -56,6 +56,12 @@ class WorklistOrder(StrEnum):
     """The earliest arrival first."""
     PRIORITY = "priority"
     """Unread studies first: those that waited too long, then by probability."""
+    PATIENT = "patient"
+    """By the patient's name."""
+    PATIENT_DESC = "patient_desc"
+    STUDY_DATE = "study_date"
+    """The earliest study date first; an unknown one before all."""
+    STUDY_DATE_DESC = "study_date_desc"
 
 
 @dataclass(frozen=True, slots=True)

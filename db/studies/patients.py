@@ -16,6 +16,8 @@ from db.tables.studies import PatientRow
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+SORT_NAME_LIMIT = 64
+
 
 @lru_cache(maxsize=256)
 def normalised(patient: PatientAttributes) -> PatientAttributes:
@@ -43,6 +45,11 @@ def attributes(row: PatientRow) -> PatientAttributes:
 def folded_name(name: str) -> str:
     """Fold a person name for comparison, ignoring case, accents, empty components and spaces."""
     return folded_text(name.split("=", maxsplit=1)[0])
+
+
+def sort_name(name: str) -> str:
+    """Return the beginning of a folded person name: a key that any index can hold, whatever was sent."""
+    return folded_name(name)[:SORT_NAME_LIMIT]
 
 
 def folded_text(text: str) -> str:

@@ -25,6 +25,8 @@ NAMING = {
 Uid = String(64)
 OpaqueId = String(32)
 Sha256 = String(64)
+ByteOrdered = Text().with_variant(Text(collation="C"), "postgresql")
+"""Text that sorts alike on SQLite and PostgreSQL, whatever the server's locale."""
 
 
 class Base(DeclarativeBase):

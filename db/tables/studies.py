@@ -9,7 +9,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from db.domain.reasons import Reason
 from db.domain.studies import StudyState
-from db.tables.base import Base, OpaqueId, Sha256, Uid
+from db.tables.base import Base, ByteOrdered, OpaqueId, Sha256, Uid
 from db.tables.column_types import words
 
 
@@ -53,6 +53,7 @@ class StudyRow(Base):
         Index("ix_studies_received_at_id", "received_at", "id"),
         Index("ix_studies_state_received_at_id", "state", "received_at", "id"),
         Index("ix_studies_study_date_received_at_id", "study_date", "received_at", "id"),
+        Index("ix_studies_sort_name", "sort_name", "received_at", "id"),
         Index("ix_studies_malignancy_probability", "malignancy_probability"),
         Index("ix_studies_accession_number", "accession_number"),
         Index("ix_studies_local_study_id", "local_study_id"),
@@ -78,6 +79,8 @@ class StudyRow(Base):
     """Study ID (0020,0010)."""
     referring_physician: Mapped[str]
     search_text: Mapped[str]
+    sort_name: Mapped[str] = mapped_column(ByteOrdered, server_default="")
+    """Beginning of the patient's folded name, which the worklist sorts by."""
     state: Mapped[StudyState] = mapped_column(words(StudyState, "state"))
     reasons: Mapped[tuple[Reason, ...]]
     flags: Mapped[tuple[Reason, ...]]

@@ -54,12 +54,13 @@ def _conditions(session: Session, query: WorklistQuery) -> Iterator[ColumnElemen
         return func.coalesce(attribute, absent) if _is_sqlite(session) else attribute
 
     yield from _text_conditions(query, operand(StudyRow.search_text, ""))
-    yield from _date_conditions(query, operand(StudyRow.study_date, ""))
+    is_by_date = query.order in (WorklistOrder.STUDY_DATE, WorklistOrder.STUDY_DATE_DESC)
+    yield from _date_conditions(query, StudyRow.study_date if is_by_date else operand(StudyRow.study_date, ""))
     yield from _probability_conditions(query, operand(StudyRow.malignancy_probability, -1.0))
-    if query.state is not None and query.order is WorklistOrder.PRIORITY:
-        yield operand(StudyRow.state, "") == query.state
-    elif query.state is not None:
+    if query.state is not None and query.order in (WorklistOrder.NEWEST, WorklistOrder.OLDEST):
         yield StudyRow.state == query.state  # has an index by arrival
+    elif query.state is not None:
+        yield operand(StudyRow.state, "") == query.state
     if query.is_reviewed is not None:
         yield StudyRow.reviewed_at.is_not(None) if query.is_reviewed else StudyRow.reviewed_at.is_(None)
 

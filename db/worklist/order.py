@@ -4,6 +4,9 @@
 that nothing starves; (2) unread ones with a calibrated probability, the highest first, equal ones by arrival; (3)
 unread ones without, the earliest first; (4) reviewed ones, the latest first. The reference time is that of the first
 page and part of the cursor: no study is listed twice or skipped as time passes.
+
+The orders by patient and by study date sort equal ones by arrival, in the same direction. Their cursors name the last
+study by our own id alone, since a URL must not hold a patient's name.
 """
 
 from __future__ import annotations
@@ -16,7 +19,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, UnaryExpression, and_, func, literal, or_, tuple_
+from sqlalchemy import ColumnElement, SQLColumnExpression, UnaryExpression, and_, func, literal, or_, select, tuple_
 from sqlalchemy.orm import Session
 
 from db.domain.errors import InvalidCursorError
@@ -26,6 +29,14 @@ from db.tables.studies import StudyRow
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _SEAL_BYTES = 12
+DESCENDING = frozenset({WorklistOrder.NEWEST, WorklistOrder.PATIENT_DESC, WorklistOrder.STUDY_DATE_DESC})
+TEXTS = {
+    WorklistOrder.PATIENT: StudyRow.sort_name,
+    WorklistOrder.PATIENT_DESC: StudyRow.sort_name,
+    WorklistOrder.STUDY_DATE: StudyRow.study_date,
+    WorklistOrder.STUDY_DATE_DESC: StudyRow.study_date,
+}
+"""Columns that these orders sort by first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,28 +48,31 @@ class PagePosition:
     probability: float | None
     received_at: datetime
     study_id: str
+    text: str | None = None
+    """Patient name or study date, in the orders by these."""
 
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """Part of an order: the conditions of its studies, sorted by arrival or by probability (highest first)."""
+    """Part of an order: the conditions of its studies, sorted by arrival, a text or probability (highest first)."""
 
     conditions: tuple[ColumnElement[bool], ...] = ()
     is_newest_first: bool = False
     is_by_probability: bool = False
+    text: SQLColumnExpression[str] | None = None
 
     @property
     def order(self) -> tuple[UnaryExpression[Any], ...]:
         """Sort columns; the id separates studies of the same microsecond."""
-        if self.is_newest_first:
-            return (StudyRow.received_at.desc(), StudyRow.id.desc())
-        by_arrival = (StudyRow.received_at.asc(), StudyRow.id.asc())
-        return (StudyRow.malignancy_probability.desc(), *by_arrival) if self.is_by_probability else by_arrival
+        columns = (*self._text, StudyRow.received_at, StudyRow.id)
+        by_key = tuple(column.desc() if self.is_newest_first else column.asc() for column in columns)
+        return (StudyRow.malignancy_probability.desc(), *by_key) if self.is_by_probability else by_key
 
     def after(self, position: PagePosition) -> ColumnElement[bool]:
         """Return the condition for studies after ``position`` in this segment."""
-        key = tuple_(StudyRow.received_at, StudyRow.id)
-        last_key = tuple_(literal(position.received_at, UtcDateTime()), literal(position.study_id))
+        text = (literal(position.text or ""),) if self._text else ()
+        key = tuple_(*self._text, StudyRow.received_at, StudyRow.id)
+        last_key = tuple_(*text, literal(position.received_at, UtcDateTime()), literal(position.study_id))
         if self.is_newest_first:
             return key < last_key
         if not self.is_by_probability:
@@ -66,11 +80,15 @@ class Segment:
         probability = StudyRow.malignancy_probability
         return and_(probability <= position.probability, or_(probability < position.probability, key > last_key))
 
+    @property
+    def _text(self) -> tuple[SQLColumnExpression[str], ...]:
+        return () if self.text is None else (self.text,)
+
 
 def segments(query: WorklistQuery, as_of: datetime) -> tuple[Segment, ...]:
     """Return the segments of the query's order, first to last."""
     if query.order is not WorklistOrder.PRIORITY:
-        return (Segment(is_newest_first=query.order is WorklistOrder.NEWEST),)
+        return (Segment(is_newest_first=query.order in DESCENDING, text=TEXTS.get(query.order)),)
     due = as_of - timedelta(seconds=query.max_wait_s)
     unread, reviewed = StudyRow.reviewed_at.is_(None), StudyRow.reviewed_at.is_not(None)
     is_due, is_not_due = StudyRow.received_at <= due, StudyRow.received_at > due
@@ -99,7 +117,7 @@ def decode_cursor(session: Session, query: WorklistQuery) -> PagePosition:
     Raises
     ------
     InvalidCursorError
-        If the cursor is malformed, altered or of another order.
+        If the cursor is malformed, altered or of another order, or names a study that was removed.
     """
     cursor = query.cursor or ""
     try:
@@ -113,7 +131,19 @@ def decode_cursor(session: Session, query: WorklistQuery) -> PagePosition:
     if order != query.order:
         raise InvalidCursorError
     highest = float(probability) if probability else None
-    return PagePosition(int(segment), _moment(as_of), highest, _moment(received_at), study_id)
+    text = _text_of(session, query.order, study_id)
+    return PagePosition(int(segment), _moment(as_of), highest, _moment(received_at), study_id, text)
+
+
+def _text_of(session: Session, order: WorklistOrder, study_id: str) -> str | None:
+    """Return the text that an order sorts a study by; it does not change after the study's first instance."""
+    attribute = TEXTS.get(order)
+    if attribute is None:
+        return None
+    text = session.scalars(select(attribute).where(StudyRow.id == study_id)).one_or_none()
+    if text is None:
+        raise InvalidCursorError
+    return text
 
 
 def _microseconds(moment: datetime) -> int:

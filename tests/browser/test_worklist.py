@@ -267,3 +267,35 @@ def test_a_row_shows_the_prior_and_the_size_of_the_top_finding(site: Site, open_
     page.get_by_label("Blind read").check()
     expect(cells.nth(6)).to_have_text("–")
     expect(cells.nth(4)).to_have_text("Yes")
+
+
+def test_headers_sort_by_pointer_and_keyboard_and_saved_filters_keep_the_order(
+    site: Site, open_page: Callable[..., Page]
+) -> None:
+    for name, date in (("Zeta^Sort", "20260101"), ("Alpha^Sort", "20260301"), ("Mid^Sort", "20260201")):
+        add_study(site.database, name=name, patient_id="SORT-1", study_date=date)
+    page = open_page()
+    page.goto(f"{site.url}/worklist?q=sort-1")
+    links = page.locator("tr[data-study] .row-link")
+    expect(links).to_have_text(["Mid, Sort", "Alpha, Sort", "Zeta, Sort"])
+    header = page.locator("th").filter(has_text="Patient")
+    header.get_by_role("link").click()
+    expect(links).to_have_text(["Alpha, Sort", "Mid, Sort", "Zeta, Sort"])
+    expect(header).to_have_attribute("aria-sort", "ascending")
+    page.wait_for_url("**/worklist?sort=patient&q=sort-1")
+    expect(header.get_by_role("link")).to_be_focused()
+    page.keyboard.press("Enter")
+    expect(links).to_have_text(["Zeta, Sort", "Mid, Sort", "Alpha, Sort"])
+    expect(header).to_have_attribute("aria-sort", "descending")
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    expect(links).to_have_text(["Alpha, Sort", "Mid, Sort", "Zeta, Sort"])
+    page.wait_for_url("**/worklist?sort=study_date_desc&q=sort-1")
+    expect(page.get_by_label("Order")).to_have_value("study_date_desc")
+    page.get_by_role("button", name="Save filter").click()
+    page.get_by_label("Name", exact=True).fill("By date")
+    page.get_by_role("button", name="Save", exact=True).click()
+    page.goto(f"{site.url}/worklist")
+    page.get_by_role("link", name="By date").click()
+    expect(links).to_have_text(["Alpha, Sort", "Mid, Sort", "Zeta, Sort"])
+    page.get_by_role("button", name="Remove the filter By date").click()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import itertools
 import operator
 import re
@@ -18,6 +19,7 @@ from db.database import Database
 from db.domain.errors import InvalidCursorError
 from db.domain.studies import StudyState
 from db.domain.worklist import WorklistItem, WorklistOrder, WorklistPage, WorklistQuery
+from db.studies.patients import sort_name
 from db.worklist import rows as worklist
 from db.worklist.filters import NARROW
 
@@ -78,9 +80,13 @@ def fits(item: WorklistItem, query: WorklistQuery) -> bool:
     )
 
 
-def rank(item: WorklistItem, order: WorklistOrder) -> tuple[float, ...]:
+def rank(item: WorklistItem, order: WorklistOrder) -> tuple[Any, ...]:
     """The orders once more, in plain Python."""
     at = item.received_at.timestamp()
+    if order in (WorklistOrder.PATIENT, WorklistOrder.PATIENT_DESC):
+        return (sort_name(item.patient.name), at)
+    if order in (WorklistOrder.STUDY_DATE, WorklistOrder.STUDY_DATE_DESC):
+        return (item.study_date, at)
     if order is not WorklistOrder.PRIORITY:
         return (at if order is WorklistOrder.OLDEST else -at,)
     if item.reviewed_at is not None:
@@ -95,7 +101,9 @@ def test_every_filter_in_every_order_gives_what_python_gives(many: Database) -> 
     assert len({item.study_instance_uid for item in everything}) == COUNT
     for filters, order in itertools.product(FILTERS.values(), ORDERS):
         query = WorklistQuery(**filters, order=order)  # type: ignore[arg-type]
-        expected = sorted((item for item in everything if fits(item, query)), key=lambda item: rank(item, order))
+        is_descending = order in (WorklistOrder.PATIENT_DESC, WorklistOrder.STUDY_DATE_DESC)
+        matching = [item for item in everything if fits(item, query)]
+        expected = sorted(matching, key=lambda item: rank(item, order), reverse=is_descending)
         result = list(walk(many, 97, **filters, order=order))
         assert [item.study_instance_uid for item in result] == [item.study_instance_uid for item in expected], query
 
@@ -156,6 +164,20 @@ def test_a_cursor_belongs_to_its_order(many: Database) -> None:
     cursor = page(many, limit=1).next_cursor
     with pytest.raises(InvalidCursorError):
         page(many, limit=1, cursor=cursor, order=WorklistOrder.PRIORITY)
+
+
+@pytest.mark.parametrize("order", [WorklistOrder.PATIENT, WorklistOrder.STUDY_DATE_DESC])
+def test_a_cursor_holds_no_name_and_none_of_a_removed_study(many: Database, order: WorklistOrder) -> None:
+    result = page(many, limit=1, order=order)
+    cursor = result.next_cursor or ""
+    payload = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode(errors="replace").casefold()
+    assert sort_name(result.items[0].patient.name).split()[0] not in payload
+    with many.begin() as session:
+        session.execute(
+            text("DELETE FROM studies WHERE study_instance_uid = :uid"), {"uid": result.items[0].study_instance_uid}
+        )
+    with pytest.raises(InvalidCursorError):
+        page(many, limit=1, order=order, cursor=cursor)
 
 
 def test_what_waits_is_counted(many: Database) -> None:

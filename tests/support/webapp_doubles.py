@@ -364,6 +364,7 @@ def add_study(
     patient_id: str = "PID-1",
     description: str = "CT chest",
     birth_date: str = "19610215",
+    study_date: str = "20260114",
 ) -> Study:
     """Receive a study."""
     study_uid, series_uid, sop_uids = uid(), uid(), tuple(uid() for _ in range(slices))
@@ -382,7 +383,7 @@ def add_study(
                     size_bytes=1,
                     sha256=hashlib.sha256(sop_uid.encode()).hexdigest(),
                     modality="CT",
-                    study_date="20260114",
+                    study_date=study_date,
                     study_description=description,
                     accession_number="A-4711",
                     series_number=2,

@@ -78,10 +78,16 @@ class WorklistParameters(BaseModel):
     sort: Annotated[
         WorklistOrder,
         Field(
-            description="By arrival; or overdue ones first, then by probability, then those without one, then reviewed "
-            "ones."
+            description="By arrival; by priority, which is overdue ones first, then by probability, then those without "
+            "one, then reviewed ones; by patient name or study date."
         ),
-        Rule(english("The order must be newest, oldest or priority."), "bad_sort", 400),
+        Rule(
+            english(
+                "The order must be newest, oldest, priority, patient, patient_desc, study_date or study_date_desc."
+            ),
+            "bad_sort",
+            400,
+        ),
     ] = WorklistOrder.NEWEST
     date_from: Annotated[Date, Field(description="Only studies of this study date or later.")] = ""
     date_to: Annotated[Date, Field(description="Only studies of this study date or earlier.")] = ""

@@ -7,6 +7,7 @@ const TYPING_MS = 180;
 
 const form = find<HTMLFormElement>("filters");
 const search = form.elements.namedItem("q") as HTMLInputElement;
+const list = find("list");
 const more = find<HTMLDetailsElement>("more");
 let typing = 0;
 
@@ -24,7 +25,7 @@ function narrowedBadge(): Element {
   return badge;
 }
 
-export function filter(): void {
+export async function filter(): Promise<void> {
   const filters = chosenFilters();
   const url = worklistUrl(filters);
   history.replaceState(null, "", url);
@@ -32,26 +33,26 @@ export function filter(): void {
   const count = foldedCount(filters);
   badge.toggleAttribute("hidden", count === 0);
   badge.textContent = String(count);
-  void load(url);
+  await load(url);
 }
 
-export function setFilter(name: string, value: string): void {
+export async function setFilter(name: string, value: string): Promise<void> {
   const field = form.elements.namedItem(name);
   if (field instanceof RadioNodeList || field instanceof HTMLSelectElement || field instanceof HTMLInputElement) {
     field.value = value;
-    filter();
+    await filter();
   }
 }
 
 // Switch between a value and leaving it open.
 export function toggleFilter(name: string, value: string): void {
-  setFilter(name, chosenFilters()[name] === value ? "" : value);
+  void setFilter(name, chosenFilters()[name] === value ? "" : value);
 }
 
 // Choose a state by its number in the form, 0 for any.
 export function chooseState(number: number): void {
   const state = form.querySelectorAll<HTMLInputElement>("input[name=state]")[number];
-  if (state) setFilter("state", state.value);
+  if (state) void setFilter("state", state.value);
 }
 
 export function focusSearch(): void {
@@ -62,10 +63,10 @@ export const isSearch = (target: EventTarget | null): target is HTMLInputElement
 
 form.addEventListener("submit", (event) => {
   event.preventDefault();
-  filter();
+  void filter();
 });
 form.addEventListener("change", (event) => {
-  if (event.target !== search) filter();
+  if (event.target !== search) void filter();
 });
 search.addEventListener("input", () => {
   clearTimeout(typing);
@@ -74,9 +75,17 @@ search.addEventListener("input", () => {
 for (const button of form.querySelectorAll<HTMLElement>("[data-days]")) {
   button.addEventListener("click", () => {
     (form.elements.namedItem("date_to") as HTMLInputElement).value = "";
-    setFilter("date_from", dayBefore(new Date(), Number(button.dataset.days)));
+    void setFilter("date_from", dayBefore(new Date(), Number(button.dataset.days)));
   });
 }
+// A click on a column's header sorts by it, without a new page; the focus stays on the header.
+list.addEventListener("click", async (event) => {
+  const link = (event.target as Element).closest<HTMLElement>("[data-sort]");
+  if (!link || event.ctrlKey || event.metaKey || event.shiftKey) return;
+  event.preventDefault();
+  await setFilter("sort", link.dataset.sort ?? "");
+  list.querySelector<HTMLElement>(`[data-column=${link.dataset.column}]`)?.focus();
+});
 document.addEventListener("click", (event) => {
   if (more.open && !more.contains(event.target as Node)) more.open = false;
 });

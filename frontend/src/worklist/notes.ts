@@ -14,7 +14,7 @@ function isCut(part: Element): boolean {
 
 // Show the text of a cut cell as its title.
 function entitle(cell: HTMLTableCellElement | null): void {
-  if (cell && isCut(cell)) cell.title = cell.innerText.trim();
+  if (cell && isCut(cell)) cell.title = cell.textContent.replace(/\s+/g, " ").trim();
 }
 
 function open(notes: HTMLElement | null): void {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from datetime import UTC, datetime
 
@@ -13,6 +14,7 @@ from db.domain.reasons import Reason
 from db.domain.studies import StudyState
 from tests.support.webapp_doubles import add_study, finding_at, finish, put_in_state
 from tests.unit.webapp.conftest import Web
+from webapp.reading.blinded_reading import COOKIE
 
 FIELDS = [
     *("study_instance_uid", "patient", "accession_number", "study_date", "study_description", "state", "reasons"),
@@ -141,6 +143,43 @@ def test_probability_date_and_review_can_be_asked_for(web: Web) -> None:
     }
     assert listed(web, "reviewed=yes") == ["high"]
     assert listed(web, "sort=priority") == ["low", "none", "high"]
+
+
+@pytest.mark.parametrize(
+    ("sort", "expected", "direction", "column"),
+    [
+        ("", ["Abel", "Çelik", "abel"], "descending", "newest"),
+        ("oldest", ["abel", "Çelik", "Abel"], "ascending", "newest"),
+        ("patient", ["abel", "Abel", "Çelik"], "ascending", "patient"),
+        ("patient_desc", ["Çelik", "Abel", "abel"], "descending", "patient"),
+        ("study_date", ["Çelik", "abel", "Abel"], "ascending", "study_date_desc"),
+        ("study_date_desc", ["Abel", "abel", "Çelik"], "descending", "study_date_desc"),
+        ("priority", ["abel", "Çelik", "Abel"], "other", "priority"),
+    ],
+)
+def test_the_order_is_in_the_url_and_at_its_column(
+    web: Web, sort: str, expected: list[str], direction: str, column: str
+) -> None:
+    for name, study_date in (("abel", "20260114"), ("Çelik", "20251231"), ("Abel", "20260115")):
+        add_study(web.database, name=name, patient_id=f"P-{study_date}", study_date=study_date)
+    client = web.client()
+    items = client.get(f"/api/v1/worklist?sort={sort}").get_json()["items"]
+    assert [item["patient"]["name"] for item in items] == expected
+    page = client.get(f"/worklist?sort={sort}").text
+    (header,) = re.findall(r'<th [^>]*aria-sort="(\w+)"[^>]*>\s*<a [^>]*data-column="(\w+)"', page)
+    assert header == (direction, column)
+    assert [page.index(f"<bdi>{name}</bdi>") for name in expected] == sorted(
+        page.index(f"<bdi>{name}</bdi>") for name in expected
+    )
+
+
+def test_a_blind_reader_cannot_sort_by_what_the_model_says(web: Web) -> None:
+    add_study(web.database)
+    client = web.client()
+    client.set_cookie(COOKIE, "yes")
+    page = client.get("/worklist").text
+    assert 'data-column="priority"' not in page
+    assert 'data-column="patient"' in page
 
 
 def test_the_page_says_what_waits_too_long(make_web: Callable[..., Web]) -> None:

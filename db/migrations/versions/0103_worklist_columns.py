@@ -1,0 +1,40 @@
+"""The name that the worklist is sorted by.
+
+Revision ID: 0103
+"""
+
+import sqlalchemy as sa
+from alembic import op
+
+from db.studies.patients import sort_name
+
+revision = "0103"
+down_revision = "0101"
+branch_labels = None
+depends_on = None
+
+BATCH = 1000
+SORTED = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
+
+
+def upgrade() -> None:
+    op.add_column("studies", sa.Column("sort_name", SORTED, nullable=False, server_default=""))
+    _fill_names()
+    op.create_index("ix_studies_sort_name", "studies", ["sort_name", "received_at", "id"])
+
+
+def downgrade() -> None:
+    op.drop_index("ix_studies_sort_name", "studies")
+    op.drop_column("studies", "sort_name")
+
+
+def _fill_names() -> None:
+    connection = op.get_bind()
+    patients = sa.table("patients", sa.column("id"), sa.column("name"))
+    studies = sa.table("studies", sa.column("patient_row_id"), sa.column("sort_name"))
+    named = sa.update(studies).where(studies.c.patient_row_id == sa.bindparam("patient"))
+    statement = named.values(sort_name=sa.bindparam("name"))
+    rows = connection.execute(sa.select(patients.c.id, patients.c.name)).all()
+    for first in range(0, len(rows), BATCH):
+        batch = [{"patient": row_id, "name": sort_name(name)} for row_id, name in rows[first : first + BATCH]]
+        connection.execute(statement, batch)
