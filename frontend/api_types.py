@@ -11,6 +11,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 TYPES = ROOT / "frontend" / "src" / "shared" / "api.ts"
 HEADER = "// Generated from /openapi.json by `make types`; change the models in webapp/api instead.\n"
+LINE_LIMIT = 120
 PLAIN = {"string": "string", "integer": "number", "number": "number", "boolean": "boolean", "null": "null"}
 
 
@@ -59,13 +60,23 @@ def declaration(name: str, schema: Mapping[str, Any]) -> Iterator[str]:
     """Yield the lines of an exported type."""
     yield from _comment(schema.get("description", ""))
     if "properties" not in schema:
-        yield f"export type {name} = {type_of(schema)};"
+        yield from _union(name, schema)
         return
     yield f"export interface {name} {{"
     required = schema.get("required", ())
     for field, inner in schema["properties"].items():
         yield f"  {field}{'' if field in required else '?'}: {type_of(inner)};"
     yield "}"
+
+
+def _union(name: str, schema: Mapping[str, Any]) -> Iterator[str]:
+    """Yield a type on one line, or where that is too long one option a line, as the formatter does."""
+    line = f"export type {name} = {type_of(schema)};"
+    if len(line) <= LINE_LIMIT:
+        yield line
+        return
+    options = [f"  | {option}" for option in _options(schema)]
+    yield from (f"export type {name} =", *options[:-1], f"{options[-1]};")
 
 
 def _comment(text: str) -> Iterator[str]:

@@ -51,3 +51,12 @@ def test_an_optional_field_and_a_comment(api_types: ModuleType) -> None:
     schema = {"description": "A ``thing``.", "properties": {"a": {"type": "string"}, "b": {}}, "required": ["a"]}
     lines = list(api_types.declaration("Thing", schema))
     assert lines == ["/** A `thing`. */", "export interface Thing {", "  a: string;", "  b?: unknown;", "}"]
+
+
+def test_a_long_union_takes_one_line_an_option(api_types: ModuleType) -> None:
+    names = [f"option_{number:02}" for number in range(10)]
+    first, *_, last = lines = list(api_types.declaration("Choice", {"enum": names}))
+    assert (first, last, len(lines)) == ("export type Choice =", '  | "option_09";', 11)
+    assert list(api_types.declaration("Choice", {"enum": names[:2]})) == [
+        'export type Choice = "option_00" | "option_01";'
+    ]

@@ -9,7 +9,7 @@ from alembic import op
 from db.studies.patients import sort_name
 
 revision = "0103"
-down_revision = "0101"
+down_revision = "0102"
 branch_labels = None
 depends_on = None
 

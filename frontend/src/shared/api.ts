@@ -644,4 +644,11 @@ export interface WorklistItem {
 }
 
 /** Order of the worklist. */
-export type WorklistOrder = "newest" | "oldest" | "priority" | "patient" | "patient_desc" | "study_date" | "study_date_desc";
+export type WorklistOrder =
+  | "newest"
+  | "oldest"
+  | "priority"
+  | "patient"
+  | "patient_desc"
+  | "study_date"
+  | "study_date_desc";
