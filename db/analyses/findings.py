@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from typing import Any
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from db.analyses.masks import add_mask
 from db.analyses.quarantine import is_in_quarantine
+from db.analyses.reader_sizes import own_size, read_size, stored_size
 from db.analyses.readings import was_read_first
 from db.audit import trail as audit
 from db.domain.audit import AuditEvent
 from db.domain.errors import InvalidRecordError, NotYoursError
-from db.domain.findings import AssessmentRecord, FindingOrigin, FindingRecord, NewFinding, Verdict
+from db.domain.findings import AssessmentRecord, FindingOrigin, FindingRecord, NewFinding, ReaderSize, Verdict
 from db.domain.models import ModelIdentity
 from db.domain.reasons import SCANNER_HELD
 from db.domain.scanners import Scanner
@@ -98,16 +100,26 @@ def position_only(finding: NewFinding) -> NewFinding:
 
 
 def record_assessment(
-    session: Session, finding_id: str, verdict: Verdict, reason: str, comment: str, *, reader: str
+    session: Session,
+    finding_id: str,
+    verdict: Verdict,
+    reason: str,
+    comment: str,
+    *,
+    reader: str,
+    size: ReaderSize | None = None,
 ) -> AssessmentRecord:
     """Record a reader's verdict; the latest counts, earlier ones stay on record.
+
+    Without ``size`` the one that this reader measured before goes on.
 
     Raises
     ------
     UnknownRecordError
-        If the finding does not exist.
+        If the finding does not exist, or its series has no such instance.
     """
-    study_id = _locked(session, finding_id).study_id
+    finding = _locked(session, finding_id)
+    study_id = finding.study_id
     last = session.scalars(select(func.max(AssessmentRow.number)).where(AssessmentRow.finding_id == finding_id)).one()
     row = AssessmentRow(
         id=new_id(),
@@ -119,11 +131,20 @@ def record_assessment(
         reader=reader,
         is_read_first=was_read_first(session, study_id, reader),
         created_at=now(session),
+        size=own_size(session, finding_id, reader) if size is None else _new_size(session, finding, size),
     )
     session.add(row)
     session.flush()
-    audit.append(session, AuditEvent(VERDICT_TAGS[verdict], reader, finding_id, details={"assessment": row.id}))
-    return _assessment(row)
+    details: dict[str, object] = {"assessment": row.id}
+    if size is not None:
+        details |= {"long_mm": round(size.long_mm, 1), "short_mm": round(size.short_mm, 1)}
+    audit.append(session, AuditEvent(VERDICT_TAGS[verdict], reader, finding_id, details=details))
+    return _assessments(session, [row])[0]
+
+
+def _new_size(session: Session, finding: FindingRow, size: ReaderSize) -> dict[str, Any]:
+    series = session.get_one(SeriesRow, finding.series_id)
+    return stored_size(size, _instance_id(session, series, size.sop_instance_uid))
 
 
 def withdraw_assessment(session: Session, finding_id: str, *, reader: str) -> None:
@@ -219,7 +240,7 @@ def findings_with_patients(session: Session) -> tuple[tuple[str, FindingRecord],
 def assessments_of_finding(session: Session, finding_id: str) -> tuple[AssessmentRecord, ...]:
     """List every verdict on a finding, oldest first, withdrawn ones included."""
     statement = select(AssessmentRow).where(AssessmentRow.finding_id == finding_id).order_by(AssessmentRow.number)
-    return tuple(_assessment(row) for row in session.scalars(statement))
+    return _assessments(session, session.scalars(statement).all())
 
 
 def _rank(row: FindingRow) -> tuple[bool, float, bool, int, str]:
@@ -315,7 +336,8 @@ def _latest_assessments(session: Session, finding_ids: Sequence[str]) -> dict[st
     statement = select(AssessmentRow).where(
         AssessmentRow.finding_id.in_(finding_ids), AssessmentRow.withdrawn_at.is_(None)
     )
-    return {row.finding_id: _assessment(row) for row in session.scalars(statement.order_by(AssessmentRow.number))}
+    rows = {row.finding_id: row for row in session.scalars(statement.order_by(AssessmentRow.number))}
+    return {record.finding_id: record for record in _assessments(session, list(rows.values()))}
 
 
 def _build(
@@ -345,7 +367,7 @@ def _build(
     )
 
 
-def _assessment(row: AssessmentRow) -> AssessmentRecord:
-    return AssessmentRecord(
-        row.id, row.finding_id, row.verdict, row.reason, row.comment, row.reader, row.created_at, row.withdrawn_at
-    )
+def _assessments(session: Session, rows: Sequence[AssessmentRow]) -> tuple[AssessmentRecord, ...]:
+    instances = {row.size["instance"] for row in rows if row.size is not None}
+    sop_uids = _sop_instance_uids(session, instances) if instances else {}
+    return tuple(record_of(AssessmentRecord, row, size=read_size(row.size, sop_uids)) for row in rows)

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
-from db.domain.masks import FindingMask
+from db.domain.errors import InvalidRecordError
+from db.domain.masks import FindingMask, Line
 from db.domain.models import ModelIdentity
 from db.domain.reasons import Reason
 
@@ -57,6 +58,47 @@ def displayed_text(attributes: Mapping[str, object]) -> str | None:
     return text if isinstance(text, str) else None
 
 
+MIN_LENGTH_MM, MAX_LENGTH_MM = 0.5, 400.0
+"""Range of an axis that a reader draws: a pixel of a fine reconstruction, and the width of a chest."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReaderSize:
+    """Long and short axis that a reader measured on one frame of the finding's series.
+
+    Parameters
+    ----------
+    sop_instance_uid, frame_number
+        The frame (counted from 1).
+    long_axis, short_axis
+        Their ends.
+    long_mm, short_mm
+        Their lengths.
+
+    Raises
+    ------
+    InvalidRecordError
+        A length is out of range, or the short axis is the longer one.
+    """
+
+    sop_instance_uid: str
+    frame_number: int
+    long_axis: Line
+    short_axis: Line
+    long_mm: float
+    short_mm: float
+
+    def __post_init__(self) -> None:
+        """Check the lengths."""
+        if not MIN_LENGTH_MM <= self.short_mm <= self.long_mm <= MAX_LENGTH_MM:
+            raise InvalidRecordError("size", f"is not {MIN_LENGTH_MM:g} to {MAX_LENGTH_MM:g} mm, the long axis first")
+
+    @property
+    def mean_mm(self) -> float:
+        """Mean of long and short axis (MacMahon et al. 2017)."""
+        return (self.long_mm + self.short_mm) / 2.0
+
+
 @dataclass(frozen=True, slots=True)
 class AssessmentRecord:
     """A reader's verdict on a finding; the latest counts."""
@@ -70,6 +112,8 @@ class AssessmentRecord:
     created_at: datetime
     withdrawn_at: datetime | None = None
     """Time of its withdrawal; it then no longer counts."""
+    size: ReaderSize | None = None
+    """The size as the reader measured it, which overrides the model's; None where the model's stands."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import ForeignKey, Index, UniqueConstraint, false
+from sqlalchemy import JSON, ForeignKey, Index, UniqueConstraint, false
 from sqlalchemy.orm import Mapped, mapped_column
 
 from db.domain.findings import Verdict
@@ -31,6 +32,8 @@ class AssessmentRow(Base):
     """True if the reader had read the study before the model was shown, by the audit trail."""
     created_at: Mapped[datetime]
     withdrawn_at: Mapped[datetime | None]
+    size: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+    """``ReaderSize`` by its fields, with the instance's id (our own) for its UID."""
 
 
 class PathologyRow(Base):

@@ -47,7 +47,15 @@ from dicom_node.results.job import (
     segment_numbers,
     tracking_identifier,
 )
-from dicom_node.results.sizes import axis_measurements, size_comments, size_measurements, source_image
+from dicom_node.results.sizes import (
+    BY_READER,
+    axis_measurements,
+    reader_size,
+    reported_finding,
+    size_comments,
+    size_measurements,
+    source_image,
+)
 from dicom_node.results.source import (
     content_moment,
     evidence,
@@ -165,14 +173,15 @@ def _finding_groups(job: ReportJob) -> list[FindingGroup]:
 
 
 def _finding_group(job: ReportJob, number: int, record: FindingRecord) -> FindingGroup:
-    finding = record.finding
+    finding = reported_finding(job, record)
+    method = None if reader_size(job, record) is None else BY_READER
     uid, identifier = tracking_identifier(job, number)
     content: dict[str, Any] = {
         "tracking_identifier": TrackingIdentifier(uid=uid, identifier=identifier),
         "finding_type": codes.SCT.Nodule,
         "finding_sites": [FindingSite(codes.SCT.Lung)],
         "algorithm_id": _algorithm(job),
-        "measurements": [*bound_measurements(finding), *size_measurements(finding)],
+        "measurements": [*bound_measurements(finding), *size_measurements(finding, method)],
         "qualitative_evaluations": _evaluations(record),
     }
     segment = segment_numbers(job).get(number)
@@ -191,7 +200,7 @@ def _finding_group(job: ReportJob, number: int, record: FindingRecord) -> Findin
     notes += [_comment(doubt) for doubt in doubts_of(finding)]
     if finding.prediction_set:
         notes.append(_comment("Prediction set (90 %): " + ", ".join(finding.prediction_set)))
-    axes = [item for measurement in axis_measurements(job, finding) for item in measurement]
+    axes = [item for measurement in axis_measurements(job, record) for item in measurement]
     _append(group, [*axes, *notes, *verdict_items(job, record)])
     return group
 

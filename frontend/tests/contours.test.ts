@@ -1,8 +1,8 @@
 // Contours of masks on slices and on the screen.
 import { describe, expect, test } from "vitest";
-import type { Mask } from "../src/shared/api";
+import type { Mask, ReaderSize } from "../src/shared/api";
 import { contoursOn, outlineOf, pathOf } from "../src/viewer/contours";
-import { finding } from "./records";
+import { assessed, finding } from "./records";
 
 const slices = ["1.2.0", "1.2.-2"].map((sop_instance_uid) => ({ sop_instance_uid, frame_number: 1 }));
 const axes = {
@@ -99,4 +99,39 @@ test("segments become a path on the screen", () => {
     ),
   ).toBe("M4.0 2.0L8.5 6.0");
   expect(pathOf([], twice)).toBe("");
+});
+
+describe("axes that a reader measured", () => {
+  const size: ReaderSize = {
+    sop_instance_uid: "1.2.0",
+    frame_number: 1,
+    long_axis: [
+      [9, 19],
+      [9, 23],
+    ],
+    short_axis: [
+      [8, 21],
+      [11, 21],
+    ],
+    long_mm: 2,
+    short_mm: 1.5,
+    mean_mm: 1.8,
+  };
+  const measured = finding({ assessment: assessed(size) });
+
+  test("replace those of the mask, whose outline stays", () => {
+    const [own] = contoursOn(slices[0] as (typeof slices)[0], [mask()], [measured], null);
+    expect(own?.axes).toEqual([size.long_axis, size.short_axis]);
+    expect(own?.outline).toHaveLength(4);
+    const [other] = contoursOn(slices[1] as (typeof slices)[0], [mask()], [measured], null);
+    expect(other?.axes).toEqual([]);
+  });
+
+  test("are drawn without a mask, on their own frame only", () => {
+    const on = (sop_instance_uid: string, frame_number: number) =>
+      contoursOn({ sop_instance_uid, frame_number }, [], [measured], null);
+    expect(on("1.2.0", 1).map(({ axes: lines }) => lines)).toEqual([[size.long_axis, size.short_axis]]);
+    expect(on("1.2.0", 2)).toEqual([]);
+    expect(on("1.2.-2", 1)).toEqual([]);
+  });
 });

@@ -18,6 +18,7 @@ const assessment = (values: Partial<Assessment> = {}): Assessment => ({
   reader: "anna",
   reader_name: "Anna",
   created_at: "2026-01-01T00:00:00.000Z",
+  size: null,
   ...values,
 });
 

@@ -1,5 +1,6 @@
 // Records of the API for tests, complete but for what a test names.
-import type { Finding, SeriesItem, Slice, Triple } from "../src/viewer/types";
+import type { ReaderSize } from "../src/shared/api";
+import type { Assessment, Finding, SeriesItem, Slice, Triple } from "../src/viewer/types";
 
 // An axial slice of 0.5 mm pixels at a height; null for one without a place.
 export function slice(z: number | null, values: Partial<Slice> = {}): Slice {
@@ -62,5 +63,18 @@ export function seriesItem(values: Partial<SeriesItem> = {}): SeriesItem {
     state: "analysed",
     reasons: [],
     ...values,
+  };
+}
+
+// An accepted finding's verdict, with a size that its reader measured or none.
+export function assessed(size: ReaderSize | null): Assessment {
+  return {
+    verdict: "accept",
+    reason: "",
+    comment: "",
+    reader: "anna",
+    reader_name: "Anna",
+    created_at: "2026-01-01T00:00:00.000Z",
+    size,
   };
 }

@@ -8,7 +8,15 @@ import { finding } from "./records";
 const assessed = (id: string, reader = "anna"): Finding =>
   finding({
     id,
-    assessment: { verdict: "accept", reason: "", comment: "", reader, reader_name: reader, created_at: "2026-01-01" },
+    assessment: {
+      verdict: "accept",
+      reason: "",
+      comment: "",
+      reader,
+      reader_name: reader,
+      created_at: "2026-01-01",
+      size: null,
+    },
   });
 const [one, two, three] = [finding({ id: "1" }), finding({ id: "2" }), finding({ id: "3" })];
 

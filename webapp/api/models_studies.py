@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, ConfigDict, Field, model_validator
 
 from db.analyses.overruling import OVERRULABLE_STATES
 from db.analyses.readings import ReadingEvent
@@ -45,8 +45,24 @@ Tenths = Annotated[float, AfterValidator(rounded(1))]
 PENDING = frozenset({AnalysisStatus.QUEUED, AnalysisStatus.RUNNING})
 
 
+Point = tuple[float, float]
+"""Fractional row and column, 0-based in stored pixels."""
+
+
+class ReaderSize(Answer):
+    """Long and short axis that a reader measured on one frame, each from one end to the other (row, column)."""
+
+    sop_instance_uid: Uid
+    frame_number: int
+    long_axis: tuple[Point, Point]
+    short_axis: tuple[Point, Point]
+    long_mm: Tenths
+    short_mm: Tenths
+    mean_mm: Tenths
+
+
 class Assessment(Answer):
-    """A reader's verdict."""
+    """A reader's verdict; a ``size`` overrides the model's."""
 
     verdict: Verdict
     reason: str
@@ -54,6 +70,7 @@ class Assessment(Answer):
     reader: str
     reader_name: ShownName = Field(validation_alias="reader")
     created_at: Moment
+    size: ReaderSize | None
 
 
 class Finding(Answer):
@@ -119,10 +136,6 @@ class MaskSlice(Answer):
 
     sop_instance_uid: Uid
     frame_number: int
-
-
-Point = tuple[float, float]
-"""Fractional row and column, 0-based in stored pixels."""
 
 
 class Axes(Answer):
@@ -285,14 +298,33 @@ class NewFinding(Body):
     ] = 1
 
 
+AxisEnd = Annotated[float, Field(strict=True, ge=0, le=MAX_PIXEL_INDEX)]
+NewAxis = tuple[tuple[AxisEnd, AxisEnd], tuple[AxisEnd, AxisEnd]]
+
+
+class NewSize(Body):
+    """Two axes that a reader measured on one frame, each from one end to the other (row, column)."""
+
+    model_config = ConfigDict(strict=False)  # JSON has lists for tuples; the values themselves are strict
+
+    sop_instance_uid: GivenUid
+    frame_number: Annotated[int, Field(strict=True, ge=1, le=MAX_PIXEL_INDEX)] = 1
+    axes: tuple[NewAxis, NewAxis]
+
+
 class NewAssessment(Body):
-    """A reader's verdict on a finding."""
+    """A reader's verdict on a finding; without ``size`` the one that this reader measured before goes on."""
 
     verdict: Annotated[
         Verdict, Field(strict=False), Rule(english("The verdict must be accept, reject or unsure."), "bad_verdict", 400)
     ]
     reason: Text = ""
     comment: Text = ""
+    size: Annotated[
+        NewSize | None,
+        Field(strict=False),
+        Rule("The field {name} must hold a frame and two axes, each with two points of a row and a column."),
+    ] = None
 
 
 class NewReading(Body):

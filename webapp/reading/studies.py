@@ -43,6 +43,7 @@ from webapp.http.errors import BadRequestError, ConflictError, NotFoundError, Un
 from webapp.http.messages import english
 from webapp.ports import MapName, MarkedPoint
 from webapp.reading import blinded_reading
+from webapp.reading.reader_sizes import measured_size
 from webapp.services.registry import current_services
 from webapp.services.view_audit import ViewAudit
 
@@ -207,10 +208,11 @@ def withdraw_finding(finding_id: str) -> Recorded:
     body=NewAssessment,
 )
 def assess(finding_id: str, body: NewAssessment) -> Finding:
-    """Record a verdict on a finding."""
+    """Record a verdict on a finding, with its size where the reader measured it."""
+    size = None if body.size is None else measured_size(_finding(finding_id), body.size)
     with current_services().database.begin() as session:
         findings.record_assessment(
-            session, finding_id, body.verdict, body.reason, body.comment, reader=principal().name
+            session, finding_id, body.verdict, body.reason, body.comment, reader=principal().name, size=size
         )
     return _shown(_finding(finding_id))
 

@@ -1,6 +1,7 @@
 // Fields that a guideline needs for each accepted finding, and the sentence of the category.
 import { element } from "../shared/dom";
 import { _, number } from "../shared/i18n";
+import { sizesOf } from "../viewer/sizes";
 import { choiceField, type Field, sizeField } from "./fields";
 import { bts, fleischner, type History, highest, type LungRads, lungRads, type NoduleType } from "./guidelines";
 import type { Reported } from "./report_text";
@@ -116,8 +117,8 @@ export class CategoryForm {
   }
 
   private row({ number: position, finding }: Reported, guideline: Guideline): Row {
-    const { mean_diameter_mm: mean } = finding.attributes;
-    const sizeMm = guideline === "bts" ? finding.diameter_mm : (mean ?? null);
+    const { longMm, meanMm } = sizesOf(finding);
+    const sizeMm = guideline === "bts" ? longMm : meanMm;
     const label = guideline === "bts" ? _("Longest diameter, mm") : _("Mean diameter, mm");
     return {
       number: position,

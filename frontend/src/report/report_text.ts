@@ -1,6 +1,7 @@
 // Accepted findings as lines of a report, in the site's template or in ours in the page's language.
 import { _, number } from "../shared/i18n";
 import { SIDES, THIRDS } from "../viewer/finding_terms";
+import { sizesOf } from "../viewer/sizes";
 import type { Finding } from "../viewer/types";
 import { fillTemplate, type Values } from "./template";
 import { TYPES } from "./words";
@@ -24,8 +25,8 @@ export function reportLine(reported: Reported, template: string): string {
 }
 
 // Template of our own; without a mean diameter the longest one is named as such.
-function ownTemplate({ attributes }: Finding): string {
-  if (attributes.mean_diameter_mm === undefined)
+function ownTemplate(finding: Finding): string {
+  if (sizesOf(finding).meanMm === null)
     return _(
       "Finding {number}: nodule[, {density}][, {side}][, {third}][, longest diameter {long} mm][, image {image}].",
     );
@@ -36,22 +37,23 @@ function ownTemplate({ attributes }: Finding): string {
 }
 
 function values({ number: position, finding, image, series }: Reported): Values {
-  const { density, location, perpendicular_mm: short, mean_diameter_mm: mean, volume_mm3: volume } = finding.attributes;
+  const { density, location } = finding.attributes;
+  const { longMm, shortMm, meanMm, volumeMm3 } = sizesOf(finding);
   return {
     number: String(position),
     density: isType(density) ? TYPES[density] : "",
     side: location ? SIDES[location.side] : "",
     third: location?.third ? THIRDS[location.third] : "",
-    mean: text(mean),
-    long: text(finding.diameter_mm),
-    short: text(short),
-    volume: text(volume, 0),
+    mean: text(meanMm),
+    long: text(longMm),
+    short: text(shortMm),
+    volume: text(volumeMm3, 0),
     image: image === null ? "" : String(image),
     series: series === null ? "" : String(series),
     comment: finding.assessment?.comment ?? "",
   };
 }
 
-function text(value: number | null | undefined, digits = 1): string {
-  return value === null || value === undefined ? "" : number(value, digits);
+function text(value: number | null, digits = 1): string {
+  return value === null ? "" : number(value, digits);
 }

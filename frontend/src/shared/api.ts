@@ -32,7 +32,7 @@ export interface Analysis {
 /** Status of one analysis of one series by one model. */
 export type AnalysisStatus = "queued" | "running" | "current" | "superseded" | "failed" | "quarantined";
 
-/** A reader's verdict. */
+/** A reader's verdict; a `size` overrides the model's. */
 export interface Assessment {
   verdict: Verdict;
   reason: string;
@@ -40,6 +40,7 @@ export interface Assessment {
   reader: string;
   reader_name: string;
   created_at: string;
+  size: ReaderSize | null;
 }
 
 /**
@@ -299,11 +300,12 @@ export interface NewAnalysis {
   series_instance_uid?: string;
 }
 
-/** A reader's verdict on a finding. */
+/** A reader's verdict on a finding; without `size` the one that this reader measured before goes on. */
 export interface NewAssessment {
   verdict: Verdict;
   reason?: string;
   comment?: string;
+  size?: NewSize | null;
 }
 
 /** A finding to mark. */
@@ -337,6 +339,13 @@ export interface NewReview {
 export interface NewSavedFilter {
   query: Record<string, string>;
   name: string;
+}
+
+/** Two axes that a reader measured on one frame, each from one end to the other (row, column). */
+export interface NewSize {
+  sop_instance_uid: string;
+  frame_number?: number;
+  axes: [[[number, number], [number, number]], [[number, number], [number, number]]];
 }
 
 /** A peer node. */
@@ -417,6 +426,17 @@ export type PriorStatus = "pending" | "done" | "incomplete" | "failed";
 export interface RawAnswer {
   class: string | null;
   confidence: Record<string, number>;
+}
+
+/** Long and short axis that a reader measured on one frame, each from one end to the other (row, column). */
+export interface ReaderSize {
+  sop_instance_uid: string;
+  frame_number: number;
+  long_axis: [[number, number], [number, number]];
+  short_axis: [[number, number], [number, number]];
+  long_mm: number;
+  short_mm: number;
+  mean_mm: number;
 }
 
 /** Readiness, with the single checks for roles that may observe the service. */

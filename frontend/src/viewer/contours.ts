@@ -54,31 +54,33 @@ export function outlineOf(mask: Mask, index: number): Segment[] {
   return edges;
 }
 
-// Contours of findings on a slice.
+// Contours of findings on a slice; axes that a reader measured replace those of the mask.
 export function contoursOn(
-  { sop_instance_uid, frame_number }: Pick<Slice, "sop_instance_uid" | "frame_number">,
+  slice: Pick<Slice, "sop_instance_uid" | "frame_number">,
   masks: Mask[],
   findings: Finding[],
   selected: string | null,
 ): Contour[] {
-  return masks.flatMap((mask) => {
-    const finding = findings.find(({ id }) => id === mask.finding_id);
-    const index = mask.slices.findIndex(
-      (slice) => slice.sop_instance_uid === sop_instance_uid && slice.frame_number === frame_number,
-    );
-    if (!finding || index < 0) return [];
-    const { axes } = mask;
+  return findings.flatMap((finding) => {
+    const mask = masks.find(({ finding_id }) => finding_id === finding.id) ?? null;
+    const index = mask ? mask.slices.findIndex((one) => isSameFrame(one, slice)) : -1;
+    const outline = mask && index >= 0 ? outlineOf(mask, index) : [];
+    const axes = axesOn(slice, finding, mask, index);
     const classes = [finding.origin, finding.verdict, finding.id === selected && "selected"].filter(Boolean).join(" ");
-    return [
-      {
-        finding: finding.id,
-        classes,
-        outline: outlineOf(mask, index),
-        axes: axes?.slice_index === index ? ([axes.long, axes.short] as Segment[]) : [],
-      },
-    ];
+    return index >= 0 || axes.length > 0 ? [{ finding: finding.id, classes, outline, axes }] : [];
   });
 }
+
+// Axes of a finding on a slice, whose index in the mask is known.
+function axesOn(slice: Frame, { assessment }: Finding, mask: Mask | null, index: number): Segment[] {
+  const size = assessment?.size;
+  if (size) return isSameFrame(size, slice) ? [size.long_axis, size.short_axis] : [];
+  return mask?.axes && mask.axes.slice_index === index ? [mask.axes.long, mask.axes.short] : [];
+}
+
+type Frame = Pick<Slice, "sop_instance_uid" | "frame_number">;
+const isSameFrame = (one: Frame, other: Frame) =>
+  one.sop_instance_uid === other.sop_instance_uid && one.frame_number === other.frame_number;
 
 // Path data of segments on the screen.
 export function pathOf(segments: Segment[], toCanvas: (row: number, column: number) => ArrayLike<number>): string {

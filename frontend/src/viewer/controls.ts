@@ -79,6 +79,7 @@ export class Controls {
   }
 
   useTool(name: Tool): void {
+    if (name !== "size" && this.tool === "size") this.viewer.calipers.clear();
     this.tool = name;
     useTool(name);
     for (const pane of this.viewer.panes) pane.setTool(name);

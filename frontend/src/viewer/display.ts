@@ -6,6 +6,11 @@ export function millimetres(value: number | null | undefined, digits = 1): strin
   return value === null || value === undefined ? "–" : `${number(value, digits)} mm`;
 }
 
+// Long and short axis, as in 15.2 × 12.1 mm.
+export function axesText({ long_mm, short_mm }: { long_mm: number; short_mm: number }): string {
+  return `${number(long_mm, 1)} × ${millimetres(short_mm)}`;
+}
+
 export function dicomDate(text: string): string {
   return /^\d{8}$/.test(text) ? day(text) : text || _("no date");
 }

@@ -25,13 +25,14 @@ import {
 import type { Slice, Slices } from "../shared/api";
 import { find } from "../shared/dom";
 import { getJson } from "../shared/http";
+import { CaliperTool } from "./calipers";
 import { fromTheHead, type Plane, type Size } from "./geometry";
 
-export type Tool = "window" | "pan" | "zoom" | "length" | "mark";
+export type Tool = "window" | "pan" | "zoom" | "length" | "size" | "mark";
 
 const ENGINE = "viewer";
 const AT_ONCE = 5; // a browser opens six connections; one listens to the worklist's news
-const TOOLS = { window: WindowLevelTool, pan: PanTool, zoom: ZoomTool, length: LengthTool } as const;
+const TOOLS = { window: WindowLevelTool, pan: PanTool, zoom: ZoomTool, length: LengthTool, size: CaliperTool } as const;
 const { Primary, Secondary, Auxiliary } = Enums.MouseBindings;
 
 let engine: RenderingEngine | null = null;

@@ -5,6 +5,7 @@ import { millimetres } from "./display";
 import { MAPS, TERMS } from "./finding_terms";
 import { histogramFigure } from "./histogram";
 import type { Explanation, MapName } from "./overlay";
+import { sizesOf } from "./sizes";
 import type { Finding, Histogram } from "./types";
 
 const HALF = 0.5; // opacity of a map at first
@@ -12,7 +13,6 @@ const HALF = 0.5; // opacity of a map at first
 // Measurements and computed attributes of a finding.
 export function factList(finding: Finding): HTMLElement {
   const rows: [string, string][] = [
-    [_("Diameter"), millimetres(finding.diameter_mm)],
     ...sizes(finding),
     ...submodels(finding),
     [
@@ -104,19 +104,19 @@ export function notes({ reasons, attributes }: Finding): Child {
   );
 }
 
-// Density class or the reason for none, further diameters, and the volume with its repeatability.
-function sizes({ attributes }: Finding): [string, string][] {
-  const { density, density_limit: limit, volume_mm3: volume, volume_repeatability: share } = attributes;
-  const rows: [string, string][] = [];
-  if (typeof attributes.perpendicular_mm === "number")
-    rows.push([_("Short axis"), millimetres(attributes.perpendicular_mm)]);
-  if (typeof attributes.mean_diameter_mm === "number")
-    rows.push([_("Mean diameter"), millimetres(attributes.mean_diameter_mm)]);
+// Diameters, density class or the reason for none, and the volume with its repeatability.
+function sizes(finding: Finding): [string, string][] {
+  const { density, density_limit: limit } = finding.attributes;
+  const { longMm, shortMm, meanMm, volumeMm3: volume, repeatability: share, reader } = sizesOf(finding);
+  const rows: [string, string][] = [[_("Diameter"), millimetres(longMm)]];
+  if (shortMm !== null) rows.push([_("Short axis"), millimetres(shortMm)]);
+  if (meanMm !== null) rows.push([_("Mean diameter"), millimetres(meanMm)]);
+  if (reader) rows.push([_("Measured by"), reader], [_("Diameter by the model"), millimetres(finding.diameter_mm)]);
   if (typeof density === "string") rows.push([_("Density"), TERMS[density] ?? density]);
   else if (limit === "slice_thickness") rows.push([_("Density"), _("not given: slices thicker than 1.5 mm")]);
   else if (limit === "size") rows.push([_("Density"), _("not given: mean diameter below 6 mm")]);
-  if (typeof volume === "number") {
-    const bounds = typeof share === "number" ? ` ± ${(share * 100).toFixed(0)} %` : "";
+  if (volume !== null) {
+    const bounds = share !== null ? ` ± ${(share * 100).toFixed(0)} %` : "";
     rows.push([_("Volume"), `${volume.toFixed(0)} mm³${bounds}`]);
   }
   return rows;

@@ -1,8 +1,9 @@
 // The row of a finding in the list, and the tags below it.
 import { type Child, element, fromTemplate } from "../shared/dom";
 import { _ } from "../shared/i18n";
-import { millimetres, probabilityBar } from "./display";
+import { axesText, millimetres, probabilityBar } from "./display";
 import { SIDES, THIRDS, VERDICT_WORDS } from "./finding_terms";
+import { sizesOf } from "./sizes";
 import type { Finding } from "./types";
 
 export interface RowState {
@@ -38,7 +39,7 @@ export function findingRow(finding: Finding, state: RowState, crop: HTMLElement,
       answer(finding, isBlind),
       element("small", { class: "place muted" }, placeText(finding, image)),
     ),
-    element("span", { class: "num" }, isBlind || finding.diameter_mm === null ? "" : millimetres(finding.diameter_mm)),
+    element("span", { class: "num" }, lengthText(finding, isBlind)),
   );
 }
 
@@ -49,6 +50,12 @@ export function replacedRow(): HTMLElement {
     element("b", {}, "–"),
     element("span", { class: "muted" }, _("Finding of an earlier analysis")),
   );
+}
+
+// The longest diameter; of a reader who has not seen the model's answer yet, only the own one.
+function lengthText(finding: Finding, isBlind: boolean): string {
+  const { longMm, reader } = sizesOf(finding);
+  return longMm === null || (isBlind && !reader) ? "" : millimetres(longMm);
 }
 
 function answer(finding: Finding, isBlind: boolean): HTMLElement {
@@ -63,7 +70,7 @@ export function findingTags(finding: Finding, isUnsaved: boolean): Child {
     tags.push(element("span", {}, _("marked by {name}", { name: finding.created_by_name })));
   if (isUnsaved) tags.push(element("span", { class: "unsaved" }, _("Not saved")));
   if (finding.assessment) {
-    const { verdict, reason, reader_name, comment } = finding.assessment;
+    const { verdict, reason, reader_name, comment, size } = finding.assessment;
     tags.push(
       element(
         "span",
@@ -73,6 +80,7 @@ export function findingTags(finding: Finding, isUnsaved: boolean): Child {
       ),
     );
     tags.push(element("span", {}, reader_name));
+    if (size) tags.push(element("span", { class: "size num" }, axesText(size)));
     if (comment) tags.push(element("span", { class: "comment" }, comment));
   }
   return tags.length > 0 && element("div", { class: "finding-tags" }, ...tags);

@@ -1,5 +1,6 @@
 // The list of findings, most probably malignant first, and what a reader says to each.
 
+import type { NewSize } from "../shared/api";
 import { element } from "../shared/dom";
 import type { Draft, DraftStore } from "../shared/drafts";
 import { deleteJson, postJson } from "../shared/http";
@@ -22,6 +23,7 @@ export interface ListCalls {
   changed(finding: Finding): void;
   decided(id: string, decision: Decision, isFirst: boolean): void; // recorded; the first verdict of this reader or not
   undone(finding: Finding, what: "verdict" | "mark"): void;
+  measured(finding: Finding): void;
   commented(): void; // the keyboard belongs to the images again
   withdrawn(finding: Finding): void;
   failed(error: Error): void;
@@ -141,7 +143,7 @@ export class FindingList {
       this.decisions.draft(finding.id),
     ];
     item.root.className = `finding ${finding.verdict ?? ""} ${isSelected ? "selected" : ""}`;
-    const facts = { ...finding, assessment: null, verdict: null };
+    const facts = { ...finding, assessment: null, verdict: null, size: finding.assessment?.size ?? null };
     const row = { number, isSelected, isBlind, image: this.state.images.get(finding.id) ?? null };
     const body: Part = ["body", [], () => element("div", { class: "finding-body" })];
     item.parts.show([
@@ -288,6 +290,22 @@ export class FindingList {
     this.history.add(id);
     this.lastDecided = id;
     this.calls.decided(id, decision, !own && !draft);
+  }
+
+  // Record a size of the selected finding with the reader's verdict; measuring accepts what has none yet.
+  async measure(size: NewSize): Promise<void> {
+    await this.decisions.settled;
+    const finding = this.chosen;
+    if (!finding || !this.reader.mayDecide) return;
+    const own = this.ownOf(finding);
+    const { verdict, reason, comment } = own ?? { verdict: "accept" as Verdict, reason: "", comment: "" };
+    await this.attempt(async () => {
+      const url = `/api/v1/findings/${finding.id}/assessment`;
+      const measured = await postJson<Finding>(url, { verdict, reason, comment, size });
+      this.history.add(finding.id);
+      this.calls.changed(measured);
+      this.calls.measured(measured);
+    });
   }
 
   // The reason with this number, for the selected finding or, where that has no verdict yet, for the last one.

@@ -1,7 +1,7 @@
 // The keyboard of the viewer; the help dialog of the template lists the keys.
 import { installHelp, isTyping } from "../shared/dialogs";
 import type { Controls } from "./controls";
-import { removeLastLength } from "./engine";
+import { removeLastLength, type Tool } from "./engine";
 import type { Viewer } from "./viewer";
 import { PRESETS } from "./window_level";
 
@@ -49,14 +49,16 @@ function displaying(viewer: Viewer, controls: Controls): Actions {
 
 function tools(controls: Controls): Actions {
   const remove = () => void removeLastLength();
+  const choose = (tool: Tool) => () => {
+    if (document.querySelector(`[data-tool="${tool}"]`)) controls.useTool(tool); // readers have it
+  };
   return {
     w: () => controls.useTool("window"),
     g: () => controls.useTool("pan"),
     z: () => controls.useTool("zoom"),
     l: () => controls.useTool("length"),
-    m: () => {
-      if (document.querySelector('[data-tool="mark"]')) controls.useTool("mark");
-    },
+    q: choose("size"),
+    m: choose("mark"),
     Delete: remove,
     Backspace: remove,
   };

@@ -289,7 +289,12 @@ export class Pane {
   }
 
   toPixel(x: number, y: number): Pixel {
-    return pixelOfPoint(this.plane, this.viewport.canvasToWorld([x, y]), cornerOffset());
+    return this.pixelOf(this.viewport.canvasToWorld([x, y]));
+  }
+
+  // The pixel of a point in the patient's frame, on the slice on the screen.
+  pixelOf(world: Types.Point3): Pixel {
+    return pixelOfPoint(this.plane, world, cornerOffset());
   }
 
   private listen(): void {
@@ -354,7 +359,7 @@ export class Pane {
     const pixel = this.toPixel(...at);
     if (!isOnImage(pixel, this.slice)) return;
     if (this.tool === "mark") this.calls.marked(this, Math.max(0, pixel.row), Math.max(0, pixel.column));
-    else if (this.tool !== "length") {
+    else if (this.tool !== "length" && this.tool !== "size") {
       const hit = this.drawn.marks.find((mark: Mark) => this.overlay.contains(mark, ...at));
       if (hit) this.calls.picked(this, hit.finding.id);
       else this.calls.pointed(this, pixel.row, pixel.column);

@@ -40,7 +40,7 @@ export class PaneInput {
 
   private onDoubleClick(event: MouseEvent): void {
     const { tool, slice, camera } = this.pane;
-    if (slice && tool !== "mark" && tool !== "length") camera.toggleCloseUp(this.positionOf(event));
+    if (slice && tool !== "mark" && tool !== "length" && tool !== "size") camera.toggleCloseUp(this.positionOf(event));
   }
 
   // One finger scrolls unless another tool was chosen for it; two pinch and pan, whatever the tool.

@@ -1,5 +1,6 @@
 // Announcement of verdicts: undo, a choice of reasons, and the step to the next unread finding.
 import type { Decision } from "./decisions";
+import { axesText } from "./display";
 import type { FindingList } from "./findings";
 import type { Finding } from "./types";
 import { countUnread, nextUnread } from "./verdict_flow";
@@ -40,6 +41,13 @@ export class VerdictAnnouncer {
       isElsewhere,
     );
     if (next) void this.session.select(next, { isCentred: true });
+  }
+
+  measured(finding: Finding): void {
+    const findings = this.session.shownFindings();
+    const size = finding.assessment?.size;
+    if (size)
+      this.toast.measured(numberOf(findings, finding.id), axesText(size), countUnread(findings, this.session.reader));
   }
 
   undone(finding: Finding, what: "verdict" | "mark"): void {

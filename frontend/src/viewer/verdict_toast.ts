@@ -33,6 +33,11 @@ export class VerdictToast {
     this.reasons.replaceChildren(...(hasReasons && !reason ? this.choices(said) : []));
   }
 
+  measured(number: number, size: string, unread: number): void {
+    this.show(_("Finding {number}: {size}.", { number, size }), unread);
+    this.reasons.replaceChildren();
+  }
+
   undone(number: number, unread: number): void {
     this.show(number > 0 ? _("Finding {number}: undone.", { number }) : _("Mark removed."), unread);
     this.reasons.replaceChildren();

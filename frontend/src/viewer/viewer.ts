@@ -9,6 +9,7 @@ import { getJson, onSignedOut, postJson, RefusedError } from "../shared/http";
 import { _ } from "../shared/i18n";
 import { tabStorage } from "../shared/tab_storage";
 import { BlindedReading } from "./blinded_reading";
+import { Calipers } from "./calipers";
 import { showCaveats } from "./caveats";
 import { Comparison } from "./comparison";
 import { Controls } from "./controls";
@@ -44,6 +45,7 @@ export class Viewer {
   readonly mayDecide = this.root.dataset.mayDecide === "yes";
   readonly reading = new BlindedReading(this.studyUid, this.mayDecide, this.root.dataset.hideModel === "yes");
   readonly pane: Pane;
+  readonly calipers: Calipers;
   readonly comparison: Comparison;
   readonly planes: Planes;
   readonly list: FindingList;
@@ -75,6 +77,11 @@ export class Viewer {
       entered: (pane) => this.enter(pane),
     };
     this.pane = this.active = new Pane(find("pane"), "main", calls);
+    this.calipers = new Calipers(this.pane, {
+      selected: () => this.shownFindings().find(({ id }) => id === this.selected) ?? null,
+      measured: (size) => this.list.measure(size),
+      done: () => this.controls.useTool("window"),
+    });
     this.planes = new Planes(
       this.pane,
       () => ({ ...this.controls.display, window: this.pane.chosenWindow ?? (PRESETS.lung as Window) }),
@@ -95,6 +102,7 @@ export class Viewer {
       changed: (finding) => this.replace(finding),
       decided: (id, decision, isFirst) => announcer.decided(id, decision, isFirst),
       undone: (finding, what) => announcer.undone(finding, what),
+      measured: (finding) => announcer.measured(finding),
       commented: () => this.pane.view.focus({ preventScroll: true }),
       withdrawn: (finding) => this.remove(finding),
       failed: (error) => this.onFailure(error),

@@ -20,7 +20,7 @@ from pydicom.sr.codedict import codes
 
 from db.domain.analyses import AnalysisRecord, AnalysisStatus
 from db.domain.exchange import RetractionCode, RetractionRecord
-from db.domain.findings import AssessmentRecord, FindingOrigin, FindingRecord, NewFinding, Verdict
+from db.domain.findings import AssessmentRecord, FindingOrigin, FindingRecord, NewFinding, ReaderSize, Verdict
 from db.domain.models import ModelIdentity
 from db.domain.reasons import Reason
 from dicom_node.results.child import write_once
@@ -466,6 +466,42 @@ def test_verdicts_make_a_verified_report_that_names_readers_and_predecessors(ser
     assert errors_of(job.folder / expected_objects(job)[0].path) == []
     again = replace(job, findings=(replace(job.findings[0], assessment=None), *job.findings[1:]))
     assert expected_objects(again)[0].sop_instance_uid != sr.SOPInstanceUID
+
+
+def test_the_reader_s_size_overrides_the_model_s_in_a_verified_report_only(series: CtSeries, tmp_path: Path) -> None:
+    uid = series.sop_instance_uids[int(NODULE.index[0])]
+    size = ReaderSize(uid, 1, ((10.0, 4.0), (10.0, 16.0)), ((8.0, 10.0), (14.0, 10.0)), 12.0, 6.0)
+    attributes: dict[str, object] = {"volume_mm3": 900, "volume_repeatability": 0.25, "mean_diameter_mm": 13.0}
+    job = job_of(series, tmp_path / "r", finding(series, attributes=attributes))
+    record = replace(job.findings[0], assessment=replace(verdict(Verdict.ACCEPT), size=size))
+    verified = replace(job, findings=(record,), purpose=Purpose.VERIFIED, earlier=(expected_objects(job)[0],))
+    before, after = (next(ds for ds in read_all(one) if ds.Modality == "SR") for one in (job, verified))
+    assert sizes_of(before) == [("Diameter", 14.0, False), ("Diameter", 13.0, False), ("Volume", 900.0, False)]
+    assert sizes_of(after) == [
+        ("Diameter", 12.0, True),
+        ("Diameter", 9.0, True),
+        ("Long axis", 12.0, True),
+        ("Short axis", 6.0, True),
+    ]
+    assert errors_of(verified.folder / expected_objects(verified)[0].path) == []
+    elsewhere = replace(size, sop_instance_uid="1.2.3")  # an image that came after the analysis
+    late = replace(record, assessment=replace(verdict(Verdict.ACCEPT), size=elsewhere))
+    (without_axes,) = read_all(replace(verified, findings=(late,), folder=tmp_path / "late"))
+    assert [name for name, *_ in sizes_of(without_axes)] == ["Diameter", "Diameter"]
+
+
+def sizes_of(sr: Dataset) -> list[tuple[str, float, bool]]:
+    """Name and value of each size of the first finding, and whether a reader measured it."""
+    return [
+        (
+            item.ConceptNameCodeSequence[0].CodeMeaning,
+            float(item.MeasuredValueSequence[0].NumericValue),
+            any(part.ConceptNameCodeSequence[0].CodeValue == "370129005" for part in item.get("ContentSequence", [])),
+        )
+        for item in groups_of(sr)[1].ContentSequence
+        if item.ValueType == "NUM"
+        and item.MeasuredValueSequence[0].MeasurementUnitsCodeSequence[0].CodeValue in ("mm", "mm3")
+    ]
 
 
 @pytest.mark.parametrize("code", list(RetractionCode))
