@@ -50,6 +50,7 @@ RATED_SHARE = 0.7
 UNREAD = 400
 """The last so many studies are unread, as on a morning; of the others, these of every thousand were left."""
 LEFT_PER_THOUSAND = 2
+STAT_EVERY = 30
 QUERIES = {
     "newest": "",
     "oldest": "sort=oldest",
@@ -161,6 +162,7 @@ def _rows(rng: random.Random, number: int, count: int) -> tuple[dict[str, object
         "settled_at": received_at + timedelta(minutes=2) if state is not StudyState.QUEUED else None,
         "reviewed_at": None if is_unread else received_at + timedelta(minutes=90),
         "reviewed_by": None if is_unread else "reader",
+        "is_stat": number % STAT_EVERY == 0,
     }
     return patient, study
 

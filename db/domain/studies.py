@@ -74,6 +74,8 @@ class ReceivedInstance:
     series_number: int | None = None
     series_description: str = ""
     instance_number: int | None = None
+    is_stat: bool = False
+    """The sender, or the request that the images were made for, asks for high priority."""
     calling_ae_title: str = ""
     peer_address: str = ""
 

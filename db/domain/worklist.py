@@ -43,6 +43,8 @@ class WorklistItem:
     """Failures to create result objects."""
     has_prior: bool = False
     """True if the patient has an earlier study here."""
+    is_stat: bool = False
+    """High priority was asked for with any of its instances."""
     top_diameter_mm: float | None = None
     """Longest diameter of the finding with the highest malignancy probability; without any, of the largest."""
 
@@ -55,7 +57,7 @@ class WorklistOrder(StrEnum):
     OLDEST = "oldest"
     """The earliest arrival first."""
     PRIORITY = "priority"
-    """Unread studies first: those that waited too long, then by probability."""
+    """Unread studies first: STAT, those that waited too long, then by probability."""
     PATIENT = "patient"
     """By the patient's name."""
     PATIENT_DESC = "patient_desc"

@@ -67,6 +67,7 @@ def _statements(dialect: Dialect, count: int) -> _Statements:
             SeriesRow.instance_count,
             StudyRow.id,
             StudyRow.study_instance_uid,
+            StudyRow.is_stat,
             PatientRow.patient_id,
             PatientRow.issuer,
             PatientRow.name,
@@ -119,10 +120,13 @@ class _ReceivingSeries:
     instance_count: int
     study_id: str
     study_instance_uid: str
+    is_stat: bool
     patient: PatientAttributes
 
     def takes(self, instance: ReceivedInstance) -> bool:
-        """Return whether the instance is of the same study and patient."""
+        """Return whether the instance is of the same study and patient, and changes nothing but counts."""
+        if instance.is_stat and not self.is_stat:
+            return False
         return self.study_instance_uid == instance.study_instance_uid and patients.is_same_within_study(
             self.patient, instance.patient
         )
@@ -178,8 +182,8 @@ def _receiving_series(
     series_uids = uid_parameters([instance.series_instance_uid for instance in instances])
     cursor.execute(*statements.series.call(series_uids | {"state": StudyState.RECEIVING.value}))
     series = {
-        uid: _ReceivingSeries(id, count, study_id, study_uid, PatientAttributes(*patient))
-        for uid, id, count, study_id, study_uid, *patient in cursor.fetchall()  # noqa: A001 (as its field)
+        uid: _ReceivingSeries(id, count, study_id, study_uid, bool(is_stat), PatientAttributes(*patient))
+        for uid, id, count, study_id, study_uid, is_stat, *patient in cursor.fetchall()  # noqa: A001 (as its field)
     }
     if not all(
         instance.series_instance_uid in series and series[instance.series_instance_uid].takes(instance)

@@ -42,6 +42,7 @@ assert isinstance(_STUDIES, Table)  # noqa: S101
 _OWNER = (
     StudyRow.study_instance_uid,
     StudyRow.id,
+    StudyRow.is_stat,
     PatientRow.patient_id,
     PatientRow.issuer,
     PatientRow.name,
@@ -98,6 +99,7 @@ _STUDY_GREW = (  # as lifecycle.refresh_study would find it
     .values(
         instance_count=_STUDIES.c.instance_count + bindparam("instances"),
         series_count=_STUDIES.c.series_count + bindparam("series"),
+        is_stat=bindparam("stat"),
         state=StudyState.RECEIVING,
         reasons=_STUDIES.c.flags,
         analysed_at=None,
@@ -158,6 +160,7 @@ class _Study:
     """A study as of this transaction, with its pending counts."""
 
     id: str
+    is_stat: bool
     patient: PatientAttributes
     new_instances: int = 0
     new_series: int = 0
@@ -188,14 +191,14 @@ class _Batch:
     def _load(self) -> None:
         for sop_instance_uid, sha256 in self._fetch(_known_instances, "sop_instance_uid"):
             self._stored_digests[sop_instance_uid] = sha256
-        for series_uid, series_id, count, study_uid, study_id, *patient in self._fetch(
+        for series_uid, series_id, count, study_uid, study_id, is_stat, *patient in self._fetch(
             _series_with_owner, "series_instance_uid"
         ):
-            self._studies.setdefault(study_uid, _Study(study_id, PatientAttributes(*patient)))
+            self._studies.setdefault(study_uid, _Study(study_id, is_stat, PatientAttributes(*patient)))
             self._series[series_uid] = _Series(series_id, study_id, count)
         if any(instance.study_instance_uid not in self._studies for instance in self._instances):
-            for study_uid, study_id, *patient in self._fetch(_study_with_owner, "study_instance_uid"):
-                self._studies.setdefault(study_uid, _Study(study_id, PatientAttributes(*patient)))
+            for study_uid, study_id, is_stat, *patient in self._fetch(_study_with_owner, "study_instance_uid"):
+                self._studies.setdefault(study_uid, _Study(study_id, is_stat, PatientAttributes(*patient)))
 
     def _fetch(self, statement: Callable[[int], Select[*tuple[Any, ...]]], name: str) -> Sequence[Any]:
         uids = list({getattr(instance, name) for instance in self._instances})
@@ -222,7 +225,7 @@ class _Batch:
 
     def _add_study(self, instance: ReceivedInstance) -> _Study:
         row, patient = _add_study(self._session, instance)
-        study = self._studies[instance.study_instance_uid] = _Study(row.id, patient)
+        study = self._studies[instance.study_instance_uid] = _Study(row.id, row.is_stat, patient)
         return study
 
     def _add_series(self, study: _Study, instance: ReceivedInstance) -> _Series:
@@ -234,6 +237,9 @@ class _Batch:
     def _add(self, study: _Study, series: _Series, instance: ReceivedInstance) -> None:
         series.instance_count += 1
         study.new_instances += 1
+        if instance.is_stat and not study.is_stat:
+            study.is_stat = True
+            audit.append(self._session, AuditEvent("study:stat", _sender(instance), study.id))
         self._stored_digests[instance.sop_instance_uid] = instance.sha256
         row = instance_row(instance, series.id, series.instance_count)
         series.rows.append(row | {"received_at": self._moment})
@@ -249,7 +255,13 @@ class _Batch:
         connection.execute(_SERIES_GREW, counts)
         grown_studies = [study for study in self._studies.values() if study.new_instances]
         growth = [
-            {"key": study.id, "instances": study.new_instances, "series": study.new_series} for study in grown_studies
+            {
+                "key": study.id,
+                "instances": study.new_instances,
+                "series": study.new_series,
+                "stat": study.is_stat,
+            }
+            for study in grown_studies
         ]
         connection.execute(_STUDY_GREW, growth)
         for series in grown_series:
@@ -319,6 +331,7 @@ def _add_study(session: Session, instance: ReceivedInstance) -> tuple[StudyRow, 
         state=StudyState.RECEIVING,
         reasons=flags,
         flags=flags,
+        is_stat=False,
         series_count=0,
         instance_count=0,
         finding_count=0,

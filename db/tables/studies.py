@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import BigInteger, ForeignKey, Index, UniqueConstraint, text
+from sqlalchemy import BigInteger, ForeignKey, Index, UniqueConstraint, false, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from db.domain.reasons import Reason
@@ -36,9 +36,8 @@ class PatientRow(Base):
     created_at: Mapped[datetime]
 
 
-def _partial(name: str, *columns: str, where: str) -> Index:
-    condition = text(where)
-    return Index(name, *columns, sqlite_where=condition, postgresql_where=condition)
+def _partial(name: str, *columns: str, where: str, sqlite_where: str = "") -> Index:
+    return Index(name, *columns, sqlite_where=text(sqlite_where or where), postgresql_where=text(where))
 
 
 class StudyRow(Base):
@@ -66,6 +65,13 @@ class StudyRow(Base):
             "id",
             where="reviewed_at IS NULL AND malignancy_probability IS NOT NULL",
         ),
+        _partial(
+            "ix_studies_unread_stat",
+            "received_at",
+            "id",
+            where="reviewed_at IS NULL AND is_stat",
+            sqlite_where="reviewed_at IS NULL AND is_stat = 1",
+        ),
     )
 
     id: Mapped[str] = mapped_column(OpaqueId, primary_key=True)
@@ -86,6 +92,8 @@ class StudyRow(Base):
     flags: Mapped[tuple[Reason, ...]]
     caveats: Mapped[tuple[Reason, ...]] = mapped_column(server_default="[]", default=())
     """Caveats of the current analyses of its series, each once."""
+    is_stat: Mapped[bool] = mapped_column(server_default=false())
+    """High priority was asked for with any of its instances."""
     series_count: Mapped[int]
     instance_count: Mapped[int]
     finding_count: Mapped[int]

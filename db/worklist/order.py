@@ -1,9 +1,10 @@
 """Orders of the worklist, each a list of segments that an index serves, and page cursors.
 
-``priority`` has four segments: (1) unread studies that have waited longer than ``max_wait_s``, the longest first, so
-that nothing starves; (2) unread ones with a calibrated probability, the highest first, equal ones by arrival; (3)
-unread ones without, the earliest first; (4) reviewed ones, the latest first. The reference time is that of the first
-page and part of the cursor: no study is listed twice or skipped as time passes.
+``priority`` has five segments: (1) unread studies of high priority (STAT), the earliest first; then of the other unread
+ones (2) those that have waited longer than ``max_wait_s``, the longest first, so that nothing starves; (3) those with a
+calibrated probability, the highest first, equal ones by arrival; (4) those without, the earliest first; (5) reviewed
+ones, the latest first. The reference time is that of the first page and part of the cursor: no study is listed twice or
+skipped as time passes.
 
 The orders by patient and by study date sort equal ones by arrival, in the same direction. Their cursors name the last
 study by our own id alone, since a URL must not hold a patient's name.
@@ -56,7 +57,7 @@ class PagePosition:
 class Segment:
     """Part of an order: the conditions of its studies, sorted by arrival, a text or probability (highest first)."""
 
-    conditions: tuple[ColumnElement[bool], ...] = ()
+    conditions: tuple[SQLColumnExpression[bool], ...] = ()
     is_newest_first: bool = False
     is_by_probability: bool = False
     text: SQLColumnExpression[str] | None = None
@@ -92,12 +93,13 @@ def segments(query: WorklistQuery, as_of: datetime) -> tuple[Segment, ...]:
     due = as_of - timedelta(seconds=query.max_wait_s)
     unread, reviewed = StudyRow.reviewed_at.is_(None), StudyRow.reviewed_at.is_not(None)
     is_due, is_not_due = StudyRow.received_at <= due, StudyRow.received_at > due
-    probability = StudyRow.malignancy_probability
+    probability, is_stat = StudyRow.malignancy_probability, StudyRow.is_stat
     return (
-        Segment((unread, is_due)),
-        Segment((unread, is_not_due, probability.is_not(None)), is_by_probability=True),
+        Segment((unread, is_stat)),
+        Segment((unread, ~is_stat, is_due)),
+        Segment((unread, ~is_stat, is_not_due, probability.is_not(None)), is_by_probability=True),
         Segment(
-            (unread, is_not_due, func.coalesce(probability, -1.0) < 0.0)
+            (unread, ~is_stat, is_not_due, func.coalesce(probability, -1.0) < 0.0)
         ),  # by arrival: no index over probabilities
         Segment((reviewed,), is_newest_first=True),
     )

@@ -32,10 +32,12 @@ _TAGS: dict[str, int] = {
     "StudyID": 0x00200010,
     "SeriesNumber": 0x00200011,
     "InstanceNumber": 0x00200013,
+    "RequestedProcedurePriority": 0x00401003,
 }
 _HEADER_TAGS = frozenset(_TAGS.values()) | {_CHARACTER_SET}
 _DATE = re.compile(r"(\d{4})[.\-]?(\d{2})[.\-]?(\d{2})")
 _TIME = re.compile(r"(\d{2}):?(\d{2})?:?(\d{2})?(\.\d{1,6})?")
+_STAT = frozenset({"STAT", "HIGH"})
 _INTEGER = re.compile(r"[+-]?\d{1,10}")
 _IDENTITY_CHARACTERS = 256
 """LO has 64 (PS3.5 6.2), senders exceed it. A longer identity is refused: cut short, it might equal someone else's."""
@@ -67,6 +69,8 @@ class InstanceHeader:
     series_description: str
     instance_number: int | None
     has_pixel_data: bool
+    is_stat: bool = False
+    """Requested Procedure Priority (PS3.4 K.6.1.2.2) is STAT or HIGH."""
 
 
 def read_header(source: ByteSource, encoding: Encoding, limits: WalkLimits | None = None) -> InstanceHeader:
@@ -109,6 +113,7 @@ class _Values:
             series_description=self._text("SeriesDescription", _TEXT_CHARACTERS),
             instance_number=self._integer("InstanceNumber"),
             has_pixel_data=self._elements.has_pixel_data,
+            is_stat=_ascii(self._raw("RequestedProcedurePriority")).strip().upper() in _STAT,
         )
 
     def _raw(self, keyword: str) -> bytes:

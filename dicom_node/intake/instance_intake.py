@@ -89,6 +89,8 @@ class Announced:
     transfer_syntax_uid: str
     study_instance_uid: str = ""
     """The study that it has to belong to, where one was named."""
+    is_stat: bool = False
+    """The sender asked for high priority."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -353,6 +355,7 @@ def received_instance(
         series_number=header.series_number,
         series_description=header.series_description,
         instance_number=header.instance_number,
+        is_stat=announced.is_stat or header.is_stat,
         calling_ae_title=sender.calling_ae_title,
         peer_address=sender.address,
     )

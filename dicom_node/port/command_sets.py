@@ -14,7 +14,8 @@ KNOWN_REQUESTS = frozenset({0x0001, 0x0010, 0x0020, 0x0021, 0x0030, 0x0FFF, *ran
 """Command Fields of requests (PS3.7 E.1); responses have 0x8000 set and are let through to the library."""
 NO_DATASET = 0x0101
 _CLASS, _FIELD, _MESSAGE_ID, _ANSWERED_ID, _DATASET_TYPE = 0x0002, 0x0100, 0x0110, 0x0120, 0x0800
-_STATUS, _COMMENT, _INSTANCE = 0x0900, 0x0902, 0x1000
+_PRIORITY, _STATUS, _COMMENT, _INSTANCE = 0x0700, 0x0900, 0x0902, 0x1000
+_HIGH = b"\x01\x00"
 
 
 class CommandSetError(ValueError):
@@ -30,6 +31,8 @@ class StoreRequest:
     sop_class_uid: str
     sop_instance_uid: str
     has_dataset: bool
+    has_high_priority: bool = False
+    """Priority (0000,0700) is HIGH."""
 
 
 def read_elements(command_set: bytes) -> dict[int, bytes]:
@@ -87,6 +90,7 @@ def store_request(context_id: int, elements: dict[int, bytes]) -> StoreRequest:
         _text(elements, _CLASS),
         _text(elements, _INSTANCE),
         has_dataset(elements),
+        elements.get(_PRIORITY) == _HIGH,
     )
 
 

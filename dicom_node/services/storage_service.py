@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import secrets
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from pydicom.dataset import Dataset
@@ -35,6 +35,8 @@ from dicom_node.services.retrieve_service import RetrieveService
 
 _log = logging.getLogger(__name__)
 
+_HIGH = 1
+"""Value of Priority (PS3.7 9.3.1.1)."""
 PLAIN_SYNTAXES = [*TRANSFER_SYNTAXES][:3]
 
 
@@ -112,6 +114,7 @@ class StorageHandler:
     ) -> _Sink:
         """Begin a request of the fast path."""
         announced = _announced(request.sop_class_uid, abstract_syntax, request.sop_instance_uid, transfer_syntax)
+        announced = replace(announced, is_stat=True) if request.has_high_priority else announced
         return _Sink(self, self._intake.begin(announced, association.sender), request, association)
 
     def finish(self, reception: Reception, association: PortAssociation) -> IntakeVerdict:
@@ -135,6 +138,7 @@ class StorageHandler:
             str(request.AffectedSOPInstanceUID),
             str(context.transfer_syntax),
         )
+        announced = replace(announced, is_stat=True) if request.Priority == _HIGH else announced
         reception = self._intake.begin(announced, association.sender)
         reception.write(request.DataSet.getbuffer())
         verdict = self.finish(reception, association)

@@ -8,12 +8,14 @@ from dataclasses import replace
 import pytest
 
 from db.analyses import analyses, findings
+from db.audit import trail as audit
 from db.database import Database
 from db.domain.analyses import AnalysisOutcome
 from db.domain.findings import NewFinding
 from db.domain.models import ModelIdentity
 from db.domain.studies import ReceivedInstance
 from db.domain.worklist import WorklistItem, WorklistQuery
+from db.intake.ingest import record_arrivals
 from db.studies.instances import receiving_series
 from db.worklist import rows as worklist
 from tests.support.records import record_instance
@@ -104,3 +106,27 @@ def test_a_withdrawn_mark_has_no_size(
     with database.begin() as session:
         findings.withdraw_finding(session, marked.id, reader="anna")
     assert listed(database)["1.2.3"].top_diameter_mm is None
+
+
+def test_a_study_is_stat_by_any_instance_and_never_loses_it(database: Database, received: Received) -> None:
+    def send(*instances: ReceivedInstance) -> None:
+        record_arrivals(database, instances)
+
+    send(received(1), received(1, study="1.2.4"))
+    send(received(2), received(3, series="2"))
+    assert not any(item.is_stat for item in listed(database).values())
+    send(received(4), received(5, is_stat=True), received(2, study="1.2.4"))  # at once, on the way for counts alone
+    send(received(6), received(7, is_stat=True))
+    items = listed(database)
+    assert {uid: (item.is_stat, item.instance_count) for uid, item in items.items()} == {
+        "1.2.3": (True, 7),
+        "1.2.4": (False, 2),
+    }
+    with database.read() as session:
+        assert [entry.event.action for entry in audit.recent(session, limit=50)].count("study:stat") == 1
+
+
+def test_a_resent_instance_changes_nothing(database: Database, received: Received) -> None:
+    record_arrivals(database, [received(1)])
+    record_arrivals(database, [received(1, is_stat=True)])
+    assert listed(database)["1.2.3"].is_stat is False

@@ -91,6 +91,8 @@ def rank(item: WorklistItem, order: WorklistOrder) -> tuple[Any, ...]:
         return (at if order is WorklistOrder.OLDEST else -at,)
     if item.reviewed_at is not None:
         return (4, -at)
+    if item.is_stat:
+        return (0, at)
     if item.received_at <= CLOCK - timedelta(seconds=WorklistQuery().max_wait_s):
         return (1, at)
     return (3, at) if item.malignancy_probability is None else (2, -item.malignancy_probability, at)
@@ -111,7 +113,10 @@ def test_every_filter_in_every_order_gives_what_python_gives(many: Database) -> 
 def test_what_waited_too_long_comes_before_the_likeliest(many: Database) -> None:
     soon = {"order": WorklistOrder.PRIORITY, "is_reviewed": False, "limit": 500}
     due = CLOCK - timedelta(hours=6)
-    items = page(many, max_wait_s=6 * 3600, **soon).items
+    listed = page(many, max_wait_s=6 * 3600, **soon).items
+    urgent = [item for item in listed if item.is_stat]
+    assert list(listed[: len(urgent)]) == sorted(urgent, key=lambda item: item.received_at)
+    items = listed[len(urgent) :]
     overdue = [item for item in items if item.received_at <= due]
     assert overdue, "the morning's list holds studies from the day before"
     assert list(items[: len(overdue)]) == sorted(overdue, key=lambda item: item.received_at)
@@ -124,7 +129,10 @@ def test_nothing_starves_however_many_likelier_studies_arrive(many: Database) ->
     """A reader who always takes the first study, while likelier ones arrive faster than she reads."""
     with many.begin() as session:
         session.execute(
-            text("UPDATE studies SET reviewed_at = NULL, malignancy_probability = 0.99, state = 'analysed'")
+            text(
+                "UPDATE studies SET reviewed_at = NULL, malignancy_probability = 0.99, state = 'analysed',"
+                " is_stat = false"
+            )
         )
         patient = session.execute(text("SELECT id FROM studies ORDER BY received_at DESC LIMIT 1")).scalar_one()
         session.execute(text("UPDATE studies SET malignancy_probability = 0.01 WHERE id = :id"), {"id": patient})

@@ -23,6 +23,8 @@ from pynetdicom.pdu_primitives import UserIdentityNegotiation
 from benchmarks.receivers import path_without_ours
 from benchmarks.sender import associate_rq
 from db.audit import trail as audit
+from db.domain.worklist import WorklistQuery
+from db.worklist.rows import worklist_page
 from dicom_node.client.scu_association import RequestingEntity
 from dicom_node.encoding.transfer_syntaxes import STORAGE_CLASSES, TRANSFER_SYNTAXES
 from dicom_node.port.access import PeerRule
@@ -76,11 +78,17 @@ def associate(
 
 
 def store_bytes(
-    association: Association, content: bytes, *, sop_class: str = CT, instance: str, context_id: int = 1
+    association: Association,
+    content: bytes,
+    *,
+    sop_class: str = CT,
+    instance: str,
+    context_id: int = 1,
+    priority: int = 2,
 ) -> Dataset:
     """C-STORE whatever bytes, under whatever command."""
     request = C_STORE()
-    request.MessageID, request.Priority = 1, 2
+    request.MessageID, request.Priority = 1, priority
     request.AffectedSOPClassUID, request.AffectedSOPInstanceUID = sop_class, instance
     request.DataSet = io.BytesIO(content)
     association._reactor_checkpoint.clear()
@@ -432,3 +440,32 @@ def test_dcmtk_shows_the_reason_of_a_rejection(node: Node, listener: Listener, t
 
     assert "CannotUnderstand" in done.stdout + done.stderr
     assert not node.stored_files()
+
+
+@pytest.mark.parametrize(
+    ("sent", "is_stat"),
+    [
+        ([(2, "")], False),
+        ([(0, "ROUTINE")], False),
+        ([(1, "")], True),
+        ([(2, "STAT")], True),
+        ([(2, ""), (1, "")], True),
+        ([(2, ""), (0, ""), (0, "HIGH")], True),
+        ([(1, ""), (2, "LOW")], True),
+    ],
+)
+def test_a_study_is_stat_where_any_of_its_instances_asks_for_it(
+    node: Node, listener: Listener, sent: list[tuple[int, str]], is_stat: bool
+) -> None:
+    association = associate(listener)
+    for number, (priority, requested) in enumerate(sent, 1):
+        ds = ct_dataset(number)
+        if requested:
+            ds.RequestedProcedurePriority = requested
+        response = store_bytes(association, encoded(ds), instance=ds.SOPInstanceUID, priority=priority)
+        assert response.Status == 0x0000
+    association.release()
+    with node.database.read() as session:
+        (item,) = worklist_page(session, WorklistQuery()).items
+        events = [entry.event.action for entry in audit.recent(session, limit=100)]
+    assert (item.is_stat, item.instance_count, events.count("study:stat")) == (is_stat, len(sent), int(is_stat))

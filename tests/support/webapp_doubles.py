@@ -365,6 +365,7 @@ def add_study(
     description: str = "CT chest",
     birth_date: str = "19610215",
     study_date: str = "20260114",
+    is_stat: bool = False,
 ) -> Study:
     """Receive a study."""
     study_uid, series_uid, sop_uids = uid(), uid(), tuple(uid() for _ in range(slices))
@@ -384,6 +385,7 @@ def add_study(
                     sha256=hashlib.sha256(sop_uid.encode()).hexdigest(),
                     modality="CT",
                     study_date=study_date,
+                    is_stat=is_stat,
                     study_description=description,
                     accession_number="A-4711",
                     series_number=2,

@@ -54,6 +54,8 @@ class WorklistItem(Answer):
     """Failures to create result objects; an administrator can retry."""
     has_prior: bool
     """True if the patient has an earlier study here."""
+    is_stat: bool
+    """High priority was asked for: C-STORE Priority HIGH or Requested Procedure Priority (0040,1003) STAT or HIGH."""
     top_diameter_mm: Annotated[float, AfterValidator(rounded(1))] | None
     """Longest diameter of the finding with the highest malignancy probability; without any, of the largest."""
 

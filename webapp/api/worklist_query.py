@@ -78,8 +78,8 @@ class WorklistParameters(BaseModel):
     sort: Annotated[
         WorklistOrder,
         Field(
-            description="By arrival; by priority, which is overdue ones first, then by probability, then those without "
-            "one, then reviewed ones; by patient name or study date."
+            description="By arrival; by priority, which is STAT first, then overdue ones, then by probability, then "
+            "those without one, then reviewed ones; by patient name or study date."
         ),
         Rule(
             english(

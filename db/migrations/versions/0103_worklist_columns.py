@@ -1,4 +1,4 @@
-"""The name that the worklist is sorted by.
+"""The name that the worklist is sorted by, and studies of high priority.
 
 Revision ID: 0103
 """
@@ -21,9 +21,19 @@ def upgrade() -> None:
     op.add_column("studies", sa.Column("sort_name", SORTED, nullable=False, server_default=""))
     _fill_names()
     op.create_index("ix_studies_sort_name", "studies", ["sort_name", "received_at", "id"])
+    op.add_column("studies", sa.Column("is_stat", sa.Boolean(), nullable=False, server_default=sa.false()))
+    op.create_index(
+        "ix_studies_unread_stat",
+        "studies",
+        ["received_at", "id"],
+        sqlite_where=sa.text("reviewed_at IS NULL AND is_stat = 1"),
+        postgresql_where=sa.text("reviewed_at IS NULL AND is_stat"),
+    )
 
 
 def downgrade() -> None:
+    op.drop_index("ix_studies_unread_stat", "studies")
+    op.drop_column("studies", "is_stat")
     op.drop_index("ix_studies_sort_name", "studies")
     op.drop_column("studies", "sort_name")
 

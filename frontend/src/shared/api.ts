@@ -578,6 +578,7 @@ export interface Study {
   caveats: Reason[];
   result_failures: Reason[];
   has_prior: boolean;
+  is_stat: boolean;
   top_diameter_mm: number | null;
   overrulable: ("derived" | "lossy" | "kernel")[];
   series: Series[];
@@ -660,6 +661,7 @@ export interface WorklistItem {
   caveats: Reason[];
   result_failures: Reason[];
   has_prior: boolean;
+  is_stat: boolean;
   top_diameter_mm: number | null;
 }
 

@@ -431,3 +431,42 @@ def test_no_element_is_lost_where_two_reads_meet(transfer_syntax: str, size: int
 
     assert (header.series_instance_uid, header.instance_number) == (ds.SeriesInstanceUID, 1)
     assert header.has_pixel_data
+
+
+@pytest.mark.parametrize(
+    ("priority", "is_stat"),
+    [
+        (b"STAT", True),
+        (b"HIGH", True),
+        (b"stat", True),
+        (b" STAT ", True),
+        (b"ROUTINE ", False),
+        (b"MEDIUM", False),
+        (b"LOW ", False),
+        (b"", False),
+        (b"STATIC", False),
+        (b"HIGH\\LOW", False),
+        (b"\xff\xfe", False),
+        (b"STAT" + b" " * 12, True),
+        (None, False),
+    ],
+)
+@pytest.mark.parametrize("transfer_syntax", NATIVE)
+def test_stat_by_requested_procedure_priority(priority: bytes | None, is_stat: bool, transfer_syntax: str) -> None:
+    ds = ct_dataset()
+    if priority is not None:
+        ds.add_new(0x00401003, "SH", priority)
+    assert header_of(encoded(ds, transfer_syntax), transfer_syntax).is_stat is is_stat
+
+
+@pytest.mark.parametrize("value", [b"STAT" * 10000, b"HIGH" + b"\0" * 3, b"STAT\n"])
+def test_a_priority_of_any_bytes_is_no_error(value: bytes) -> None:
+    header = header_of(spliced(element(0x00401003, b"SH", value)))
+    assert header.is_stat is (value.strip(b"\0\n") in (b"STAT", b"HIGH"))
+
+
+def test_a_priority_within_a_sequence_is_that_of_another_request() -> None:
+    ds, item = ct_dataset(), Dataset()
+    item.add_new(0x00401003, "SH", "STAT")
+    ds.add_new(0x00400275, "SQ", Sequence([item]))
+    assert header_of(encoded(ds)).is_stat is False

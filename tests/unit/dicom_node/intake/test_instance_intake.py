@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pydicom.dataset import Dataset
@@ -46,7 +47,7 @@ def node(tmp_path: Path) -> Iterator[Node]:
         yield running
 
 
-def send(node: Node, ds: Dataset, transfer_syntax: str = EXPLICIT, **changes: str) -> IntakeVerdict:
+def send(node: Node, ds: Dataset, transfer_syntax: str = EXPLICIT, **changes: Any) -> IntakeVerdict:
     said = dataclasses.replace(announced(ds, transfer_syntax), **changes)
     return receive_instance(node.intake, said, encoded(ds, transfer_syntax), SENDER)
 
@@ -151,7 +152,7 @@ REFUSALS: list[tuple[str, Callable[[Dataset], None], dict[str, str], str, int]] 
 
 @pytest.mark.parametrize(("what", "spoil", "changes", "code", "status"), REFUSALS, ids=[row[0] for row in REFUSALS])
 def test_refusals(
-    node: Node, what: str, spoil: Callable[[Dataset], None], changes: dict[str, str], code: str, status: int
+    node: Node, what: str, spoil: Callable[[Dataset], None], changes: dict[str, Any], code: str, status: int
 ) -> None:
     ds = ct_dataset()
     said = dataclasses.replace(announced(ds), **changes)

@@ -20,7 +20,7 @@ FIELDS = [
     *("study_instance_uid", "patient", "accession_number", "study_date", "study_description", "state", "reasons"),
     *("series_count", "instance_count", "finding_count", "malignancy_probability", "interval", "displayed"),
     *("received_at", "analysed_at", "waiting_s", "reviewed_at", "reviewed_by", "caveats", "result_failures"),
-    *("has_prior", "top_diameter_mm"),
+    *("has_prior", "is_stat", "top_diameter_mm"),
 ]
 STRANGE = "<img src=x onerror=alert(1)>^{{7*7}}"
 
@@ -171,6 +171,24 @@ def test_the_order_is_in_the_url_and_at_its_column(
     assert [page.index(f"<bdi>{name}</bdi>") for name in expected] == sorted(
         page.index(f"<bdi>{name}</bdi>") for name in expected
     )
+
+
+@pytest.mark.parametrize("is_blind", [False, True])
+def test_stat_is_shown_on_list_and_study_and_comes_first_by_priority(web: Web, is_blind: bool) -> None:
+    urgent = add_study(web.database, patient_id="urgent", is_stat=True)
+    likely = add_study(web.database, patient_id="likely")
+    finish(web.database, likely, [finding_at(likely.sop_instance_uids[0], 10, 20, malignancy=0.9)])
+    client = web.client()
+    if is_blind:
+        client.set_cookie(COOKIE, "yes")
+    items = client.get("/api/v1/worklist?sort=priority").get_json()["items"]
+    assert [(item["patient"]["id"], item["is_stat"]) for item in items] == [("urgent", True), ("likely", False)]
+    for path, count in (
+        ("/worklist", 1),
+        (f"/studies/{urgent.study_instance_uid}", 1),
+        (f"/studies/{likely.study_instance_uid}", 0),
+    ):
+        assert client.get(path).text.count(">STAT</b>") == count
 
 
 def test_a_blind_reader_cannot_sort_by_what_the_model_says(web: Web) -> None:
