@@ -21,7 +21,7 @@ from playwright.sync_api import Browser, Page, ViewportSize, sync_playwright
 
 from benchmarks.receivers import free_port
 from lungnode.monitoring.watch_report import run_watch
-from tests.browser.conftest import ARGUMENTS, chromium_path, served
+from tests.browser.conftest import ARGUMENTS, CHOICE_MADE, chromium_path, served
 from tests.support.watched_series import rehearsed
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -73,6 +73,7 @@ def take(
     """Open a page as a person would, and keep what is seen."""
     context = browser.new_context(viewport=WIDE, color_scheme="light" if scheme == "light" else "dark", locale="en-GB")
     context.set_default_timeout(PATIENCE_MS)
+    context.add_init_script(CHOICE_MADE)
     page = context.new_page()
     page.goto(url)
     if act:

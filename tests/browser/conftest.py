@@ -36,6 +36,7 @@ ARGUMENTS = (
     "--disable-component-update",
     "--disable-sync",
 )
+CHOICE_MADE = "document.cookie.includes('lungnode_hide_model=') || (document.cookie = 'lungnode_hide_model=no; path=/')"
 PATIENCE_MS = 120_000
 """A machine that is busy is no failure."""
 expect.set_options(timeout=PATIENCE_MS)
@@ -176,17 +177,20 @@ OpenPage = Callable[..., Page]
 def watched(browser: Browser) -> Iterator[OpenPage]:
     """Open pages; any error in the console or in a script fails at the end, as does anything blocked by the policy.
 
-    A verdict selects the next unread finding only where ``advances`` is given.
+    A verdict selects the next unread finding only where ``advances`` is given, and the worklist asks for a blind read
+    or not only where ``is_first_visit`` is.
     """
     contexts: list[BrowserContext] = []
     complaints: list[str] = []
 
-    def make(*, advances: bool = False, **options: Any) -> Page:
+    def make(*, advances: bool = False, is_first_visit: bool = False, **options: Any) -> Page:
         options = {"viewport": {"width": 1280, "height": 720}, "locale": "en-GB", **options}
         context = browser.new_context(**options)
         context.set_default_timeout(PATIENCE_MS)
         if not advances:
             context.add_init_script("localStorage.setItem('advance', 'no')")
+        if not is_first_visit:
+            context.add_init_script(CHOICE_MADE)
         contexts.append(context)
         page = context.new_page()
         page.on("pageerror", lambda error: complaints.append(str(error)))

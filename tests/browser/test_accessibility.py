@@ -51,6 +51,11 @@ def test_nothing_serious_is_wrong(
     for path in ("/", "/model", "/worklist", "/nothing", "/detector"):
         page.goto(site.url + path)
         violations[path] = serious(page, axe)
+    first = open_page(color_scheme=theme, is_first_visit=True)
+    first.add_init_script(f"localStorage.setItem('theme', '{theme}')")
+    first.goto(f"{site.url}/worklist")
+    first.wait_for_selector("dialog[data-first-visit][open]")
+    violations["first visit"] = serious(first, axe)
     page.set_input_files("#image", picture)
     page.click("[data-submit]")
     page.wait_for_url("**/predictions/*")

@@ -299,3 +299,26 @@ def test_headers_sort_by_pointer_and_keyboard_and_saved_filters_keep_the_order(
     page.get_by_role("link", name="By date").click()
     expect(links).to_have_text(["Alpha, Sort", "Mid, Sort", "Zeta, Sort"])
     page.get_by_role("button", name="Remove the filter By date").click()
+
+
+@pytest.mark.parametrize(("answer", "is_blind"), [("Blind read", True), ("Show model results", False), ("", False)])
+def test_the_first_visit_asks_once_for_a_blind_read(
+    site: Site, open_page: Callable[..., Page], answer: str, is_blind: bool
+) -> None:
+    study = site.analysed_study(name="First^Visit", patient_id="FIRST-1")
+    page = open_page(is_first_visit=True)
+    page.goto(f"{site.url}/worklist?q=first-1")
+    dialog = page.get_by_role("dialog", name="Blind read?")
+    expect(dialog).to_be_visible()
+    row = page.locator(f"tr[data-study='{study.study_instance_uid}']")
+    expect(row).to_be_hidden()
+    if answer:
+        dialog.get_by_role("button", name=answer).click()
+    else:
+        page.keyboard.press("Escape")
+    expect(row).to_be_visible()
+    expect(row).to_contain_text("Hidden" if is_blind else "65 to 94 %")
+    expect(page.get_by_label("Blind read")).to_be_checked(checked=is_blind)
+    page.reload()
+    expect(row).to_be_visible()
+    expect(dialog).to_have_count(0)

@@ -29,6 +29,11 @@ def reads_first() -> bool:
     return request.cookies.get(COOKIE) == "yes"
 
 
+def has_chosen() -> bool:
+    """Return whether this reader ever chose between reading blind and with the model's results."""
+    return COOKIE in request.cookies
+
+
 def is_model_hidden() -> bool:
     """Return whether to withhold the model's findings in this request."""
     return reads_first() and request.headers.get(SHOWN_HEADER) != "shown"

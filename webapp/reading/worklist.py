@@ -74,6 +74,7 @@ def page(query: WorklistParameters) -> str:
         query=permitted,
         fields=blinded_reading.blind_fields(fields) if reads_first else fields,
         reads_first=reads_first,
+        asks_choice=not blinded_reading.has_chosen(),
         next_cursor=result.next_cursor,
         page_limit=None if query.limit == DEFAULT_LIMIT else str(query.limit),
         states=list(StudyState),

@@ -7,6 +7,7 @@ import { setReadFirst } from "../shared/preferences";
 import { remembered } from "../shared/tab_storage";
 import { actOnChosen } from "../worklist/actions";
 import { chooseState, focusSearch, isSearch, toggleFilter } from "../worklist/filters";
+import { askOnFirstVisit } from "../worklist/first_visit";
 import { load, openChosen, openNextPage, rows, step } from "../worklist/list";
 import "../worklist/notes";
 import "../worklist/saved";
@@ -74,6 +75,7 @@ addEventListener("pagehide", () => {
   remembered("worklist", location.search); // a study leads back here, and on
 });
 listen(onNews, showConnection);
+void askOnFirstVisit();
 // One more image of a study is no event, but its count shall grow before the reader's eyes.
 setInterval(() => {
   if (rows().some((row) => row.dataset.state === "receiving")) reload();

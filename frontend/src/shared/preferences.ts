@@ -6,6 +6,11 @@ function setCookie(name: string, value: string): void {
   document.cookie = `${name}=${value}; path=/; max-age=${YEAR_S}; SameSite=Strict`;
 }
 
+// True once the reader chose between a blind read and the model's results.
+export function hasChosenReadFirst(): boolean {
+  return document.cookie.split("; ").some((cookie) => cookie.startsWith("lungnode_hide_model="));
+}
+
 // "Hide the model until I have read", for all studies: what is hidden is not sent.
 export function setReadFirst(isChosen: boolean): void {
   setCookie("lungnode_hide_model", isChosen ? "yes" : "no");

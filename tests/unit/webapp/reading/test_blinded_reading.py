@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from flask.testing import FlaskClient
 
+from db.domain.accounts import Role
 from tests.support.webapp_doubles import Study, add_study, finding_at, finish
 from tests.unit.webapp.conftest import Web
 from webapp.reading.blinded_reading import COOKIE, SHOWN_HEADER
@@ -87,3 +88,17 @@ def test_a_readers_own_mark_is_shown_without_numbers(web: Web, studies: list[Stu
         assert (described["diameter_mm"], described["prediction_set"], described["attributes"]) == (None, [], {})
     assert verdict["verdict"] == "accept"
     assert reader.get(url, headers=SHOWN).get_json()["findings"][-1]["nodule_probability"] is not None
+
+
+@pytest.mark.parametrize("choice", [None, "yes", "no"])
+def test_the_worklist_asks_who_has_not_chosen(web: Web, choice: str | None) -> None:
+    client = web.client()
+    if choice:
+        client.set_cookie(COOKIE, choice)
+    assert ("data-first-visit" in client.get("/worklist").text) is (choice is None)
+
+
+def test_who_may_not_review_is_not_asked(locked: Web) -> None:
+    for role, is_asked in ((Role.RADIOLOGIST, True), (Role.ADMIN, False)):
+        page = locked.client().get("/worklist", headers=locked.bearer(role)).text
+        assert ("data-first-visit" in page) is is_asked
