@@ -12,6 +12,9 @@ from db.domain.masks import FindingMask, Line
 from db.domain.models import ModelIdentity
 from db.domain.reasons import Reason
 
+FRAME_OF_REFERENCE_UID = "frame_of_reference_uid"
+"""Attribute of a finding: the frame of reference of its position; left out if the series states none."""
+
 
 class FindingOrigin(StrEnum):
     """Source of a finding."""

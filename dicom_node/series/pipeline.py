@@ -13,10 +13,11 @@ import numpy as np
 
 from db.domain.analyses import AnalysisOutcome
 from db.domain.caveats import Caveat
-from db.domain.findings import NewFinding
+from db.domain.findings import FRAME_OF_REFERENCE_UID, NewFinding
 from db.domain.masks import FindingAxes, FindingMask, MaskSlice
 from db.domain.reasons import OVERRULABLE, Reason
 from db.domain.scanners import Scanner, scanner_of
+from db.domain.uids import is_uid
 from dicom_node.encoding.errors import RefusedError, UnfitImagesError
 from dicom_node.sandbox.decode_process import DecodeLimits
 from dicom_node.series.assembly import load_series
@@ -141,9 +142,14 @@ def to_new_finding(finding: NoduleFinding, loaded: LoadedSeries) -> NewFinding:
         interval=finding.interval,
         prediction_set=finding.prediction_set,
         reasons=tuple(map(reason_of, finding.abstentions)),
-        attributes=dict(finding.attributes),
+        attributes={**finding.attributes, **_frame_of_reference(loaded)},
         mask=None if finding.mask is None else _finding_mask(finding.mask, loaded),
     )
+
+
+def _frame_of_reference(loaded: LoadedSeries) -> dict[str, object]:
+    uid = loaded.geometry.frame_of_reference_uid
+    return {FRAME_OF_REFERENCE_UID: uid} if is_uid(uid) else {}
 
 
 def _finding_mask(mask: NoduleMask, loaded: LoadedSeries) -> FindingMask:

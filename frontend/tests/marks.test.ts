@@ -1,10 +1,10 @@
 // Placing of findings' marks on slices and on the screen.
 import { describe, expect, test } from "vitest";
 import type { Plane } from "../src/viewer/geometry";
-import { ellipseOf, imageNumber, isHit, marksOnSlice, sliceIndex } from "../src/viewer/marks";
+import { ellipseOf, imageNumber, isHit, marksOnSlice, sliceIndex, slicePointOf } from "../src/viewer/marks";
 import { finding, slice, stack } from "./records";
 
-const series = { uid: "1.2", slices: stack(11) }; // heights 0, -2, ..., -20
+const series = { uid: "1.2", frameOfReference: "1.9", slices: stack(11) }; // heights 0, -2, ..., -20
 const at = (z: number, values = {}) => finding({ sop_instance_uid: `1.2.${z}`, ...values });
 
 describe("number of an image", () => {
@@ -20,7 +20,11 @@ describe("number of an image", () => {
 });
 
 describe("slice of a finding", () => {
-  const multiFrame = { uid: "1.2", slices: [1, 2, 3].map((frame_number) => slice(0, { frame_number })) };
+  const multiFrame = {
+    uid: "1.2",
+    frameOfReference: "",
+    slices: [1, 2, 3].map((frame_number) => slice(0, { frame_number })),
+  };
   test.each([
     ["first", series, at(0), 0],
     ["later", series, at(-6), 3],
@@ -70,13 +74,61 @@ describe("marks on a slice", () => {
   });
 
   test("slices without a place show marks on their own slice only", () => {
-    const flat = { uid: "1.2", slices: [slice(null, { sop_instance_uid: "1.2.0" }), slice(null)] };
+    const flat = {
+      uid: "1.2",
+      frameOfReference: "",
+      slices: [slice(null, { sop_instance_uid: "1.2.0" }), slice(null)],
+    };
     expect(marksOnSlice(flat, 0, [at(0)], null)).toHaveLength(1);
     expect(marksOnSlice(flat, 1, [at(0)], null)).toHaveLength(0);
   });
 
   test("findings of other series have no marks", () => {
     expect(marks(3, [at(-6, { series_instance_uid: "1.3" })])).toEqual([]);
+  });
+});
+
+describe("findings of another series in the same frame of reference", () => {
+  const other = (values = {}) =>
+    finding({ series_instance_uid: "1.3", frame_of_reference_uid: "1.9", position_mm: [-90, -80, -6.8], ...values });
+  const thick = { ...series, slices: stack(5, 5) }; // heights 0, -5, ..., -20
+  const pointOf = (target = other(), shown = series) => slicePointOf(shown, target);
+
+  test.each([
+    ["nearest slice", series, other(), { index: 3, row: 40, column: 20, isOwn: false }],
+    ["nearest thick slice", thick, other(), { index: 1, row: 40, column: 20, isOwn: false }],
+    ["within the last slice", series, other({ position_mm: [-90, -80, -20.9] }), { index: 10, row: 40, column: 20 }],
+  ])("%s", (_name, shown, target, expected) => {
+    const point = pointOf(target, shown);
+    expect(point).toMatchObject({ ...expected, row: expect.closeTo(40, 6), column: expect.closeTo(20, 6) });
+  });
+
+  test.each([
+    ["another frame of reference", other({ frame_of_reference_uid: "1.8" })],
+    ["no frame of reference", other({ frame_of_reference_uid: null })],
+    ["above the stack", other({ position_mm: [-90, -80, 1.2] })],
+    ["below the stack", other({ position_mm: [-90, -80, -21.2] })],
+    ["beside the image", other({ position_mm: [-101, -80, -6] })],
+    ["an instance of this series that is not shown", other({ series_instance_uid: "1.2", sop_instance_uid: "1.2.7" })],
+  ])("nothing: %s", (_name, target) => {
+    expect(pointOf(target)).toBeNull();
+    expect(series.slices.flatMap((_slice, index) => marksOnSlice(series, index, [target], null))).toEqual([]);
+  });
+
+  test("a series without a frame of reference or positions shows none", () => {
+    expect(pointOf(other(), { ...series, frameOfReference: "" })).toBeNull();
+    expect(pointOf(other(), { ...series, slices: [slice(null), slice(null)] })).toBeNull();
+  });
+
+  test("marks reach as far as the nodule, and the number is on the nearest slice", () => {
+    const marks = series.slices.flatMap((_slice, index) => marksOnSlice(series, index, [other()], "f1"));
+    expect(marks.map(({ label, classes }) => [label, classes])).toEqual([
+      ["", "model near selected"],
+      ["", "model near selected"],
+      ["1", "model selected"],
+      ["", "model near selected"],
+      ["", "model near selected"],
+    ]);
   });
 });
 

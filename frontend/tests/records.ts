@@ -32,6 +32,7 @@ export function finding(values: Partial<Finding> = {}): Finding {
     row: 10,
     column: 20,
     position_mm: [0, 0, 0],
+    frame_of_reference_uid: null,
     diameter_mm: 10,
     nodule_probability: 0.9,
     malignancy_probability: 0.5,

@@ -87,6 +87,8 @@ class Finding(Answer):
     row: Hundredths
     column: Hundredths
     position_mm: tuple[Hundredths, Hundredths, Hundredths]
+    frame_of_reference_uid: str | None
+    """Frame of reference of ``position_mm``; None if unknown."""
     diameter_mm: Tenths | None
     nodule_probability: Probability | None
     malignancy_probability: Probability | None
@@ -114,6 +116,7 @@ class Finding(Answer):
         return merged(
             record.finding,
             record,
+            frame_of_reference_uid=record.finding.attributes.get(findings.FRAME_OF_REFERENCE_UID),
             displayed=malignancy.text if malignancy else None,
             displayed_basis=malignancy.sentence if malignancy else None,
             displayed_nodule=nodule.text if nodule else None,

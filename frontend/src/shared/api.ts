@@ -190,6 +190,7 @@ export interface Finding {
   row: number;
   column: number;
   position_mm: [number, number, number];
+  frame_of_reference_uid: string | null;
   diameter_mm: number | null;
   nodule_probability: number | null;
   malignancy_probability: number | null;

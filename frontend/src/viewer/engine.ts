@@ -147,6 +147,7 @@ export function removeLastLength(): boolean {
 
 export interface Series {
   uid: string;
+  frameOfReference: string; // empty where the images state none
   slices: Slice[]; // from head to feet
   missing: number; // slices that the service knows and cannot describe
   imageIds: string[];
@@ -170,6 +171,7 @@ export async function loadSeries(studyUid: string, seriesUid: string): Promise<S
   for (const [sop, document] of described) wadors.metaDataManager.add(frameId(sop, 1), document as never);
   return {
     uid: seriesUid,
+    frameOfReference: String(documents[0]?.["00200052"]?.Value?.[0] ?? ""),
     slices,
     missing: all.length - slices.length,
     imageIds: slices.map((slice) => frameId(slice.sop_instance_uid, slice.frame_number)),

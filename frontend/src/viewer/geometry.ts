@@ -113,6 +113,27 @@ export function pixelOfPoint(plane: Plane, point: Readonly<Triple>, cornerOffset
   };
 }
 
+// The plane of a slice; null where it has no position, orientation or spacing.
+export function planeOfSlice(slice: Slice): Plane | null {
+  const { position_mm, orientation, row_spacing_mm, column_spacing_mm } = slice;
+  if (!position_mm || !orientation || !row_spacing_mm || !column_spacing_mm) return null;
+  return {
+    imagePositionPatient: position_mm,
+    rowCosines: [orientation[0], orientation[1], orientation[2]],
+    columnCosines: [orientation[3], orientation[4], orientation[5]],
+    rowPixelSpacing: row_spacing_mm,
+    columnPixelSpacing: column_spacing_mm,
+  };
+}
+
+// The distance of a point of the patient from a plane, in millimetres.
+export function distanceFromPlaneMm(plane: Plane, point: Readonly<Triple>): number {
+  const [a, b] = [plane.rowCosines, plane.columnCosines];
+  const normal = [a[1] * b[2] - a[2] * b[1], a[2] * b[0] - a[0] * b[2], a[0] * b[1] - a[1] * b[0]];
+  const from = plane.imagePositionPatient;
+  return Math.abs(INDICES.reduce<number>((sum, axis) => sum + (point[axis] - from[axis]) * (normal[axis] ?? 0), 0));
+}
+
 // True if a point lies on a pixel of an image; pixels reach half a pixel beyond their middles.
 export function isOnImage({ row, column }: Pixel, { rows, columns }: { rows: number; columns: number }): boolean {
   return row >= -0.5 && column >= -0.5 && row <= rows - 0.5 && column <= columns - 0.5;

@@ -62,16 +62,16 @@ export class Overlay {
   }
 
   contains(mark: Mark, x: number, y: number): boolean {
-    return isHit(this.ellipse(mark.finding.row, mark.finding.column, mark.radiusMm), x, y);
+    return isHit(this.ellipse(mark.row, mark.column, mark.radiusMm), x, y);
   }
 
   private mark(mark: Mark): SVGElement[] {
-    const { finding, radiusMm, classes, label } = mark;
-    const halo = this.circle(finding.row, finding.column, radiusMm, `halo ${classes}`); // readable on white
-    const circle = this.circle(finding.row, finding.column, radiusMm, `mark ${classes}`);
+    const { finding, row, column, radiusMm, classes, label } = mark;
+    const halo = this.circle(row, column, radiusMm, `halo ${classes}`); // readable on white
+    const circle = this.circle(row, column, radiusMm, `mark ${classes}`);
     circle.dataset.mark = finding.id;
     if (!label) return [halo, circle];
-    const { cx, cy, rx, ry } = this.ellipse(finding.row, finding.column, radiusMm);
+    const { cx, cy, rx, ry } = this.ellipse(row, column, radiusMm);
     return [halo, circle, svg("text", { x: cx + rx * 0.8, y: cy - ry * 0.8, class: classes }, label)];
   }
 

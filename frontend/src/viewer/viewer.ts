@@ -20,7 +20,7 @@ import { markRadiusMm } from "./geometry";
 import { isHistogram } from "./histogram";
 import { Leaving } from "./leaving";
 import { refreshLiveParts } from "./live_parts";
-import { imageNumber, sliceIndex } from "./marks";
+import { imageNumber, type SlicePoint, sliceIndex, slicePointOf } from "./marks";
 import { finish, goBack } from "./navigation";
 import { stepThrough } from "./order";
 import type { Explanation } from "./overlay";
@@ -207,7 +207,7 @@ export class Viewer {
   }
 
   private sliceOf(pane: Pane, finding: Finding): number {
-    return sliceIndex(pane.series, finding);
+    return slicePointOf(pane.series, finding)?.index ?? -1;
   }
 
   /* what happens in the panes */
@@ -252,9 +252,9 @@ export class Viewer {
     }
     if (this.comparison.pane) this.comparison.close();
     const finding = this.shownFindings().find(({ id }) => id === this.selected);
-    const index = finding ? this.sliceOf(this.pane, finding) : -1;
-    this.planes.open(finding && index >= 0 ? targetOf(finding, index) : null);
-    if (index >= 0) this.pane.go(index);
+    const point = finding ? slicePointOf(this.pane.series, finding) : null;
+    this.planes.open(finding && point ? targetOf(finding, point) : null);
+    if (point) this.pane.go(point.index);
   }
 
   reset(): void {
@@ -312,16 +312,17 @@ export class Viewer {
   async select(id: string | null, { isCentred = false } = {}): Promise<void> {
     this.selected = id;
     const finding = this.shownFindings().find((candidate) => candidate.id === id);
-    if (finding && finding.series_instance_uid !== this.pane.series?.uid)
+    const point = finding ? slicePointOf(this.pane.series, finding) : null;
+    if (finding && point) this.bring(finding, point, isCentred);
+    else if (finding && finding.series_instance_uid !== this.pane.series?.uid)
       await this.openSeries(finding.series_instance_uid, finding).catch((error: Error) => this.pane.say(error.message));
-    else if (finding && this.sliceOf(this.pane, finding) >= 0) this.bring(finding, isCentred);
     this.draw();
   }
 
-  private bring(finding: Finding, isCentred: boolean): void {
-    const [{ row, column }, radiusMm] = [finding, markRadiusMm(finding, 0) ?? 0];
-    this.pane.bring({ index: this.sliceOf(this.pane, finding), row, column, radiusMm, isCentred });
-    this.planes.goTo(targetOf(finding, this.sliceOf(this.pane, finding)));
+  private bring(finding: Finding, point: SlicePoint, isCentred: boolean): void {
+    const { index, row, column } = point;
+    this.pane.bring({ index, row, column, radiusMm: markRadiusMm(finding, 0) ?? 0, isCentred });
+    this.planes.goTo(targetOf(finding, point));
     if (isCentred) this.planes.centre();
   }
 
@@ -425,6 +426,6 @@ export class Viewer {
 }
 
 // The crosshair of a finding, which leaves its mark free.
-function targetOf(finding: Finding, slice: number): Target {
-  return { row: finding.row, column: finding.column, slice, gapMm: (markRadiusMm(finding, 0) ?? 0) + CROSSHAIR_GAP_MM };
+function targetOf(finding: Finding, { index, row, column }: SlicePoint): Target {
+  return { row, column, slice: index, gapMm: (markRadiusMm(finding, 0) ?? 0) + CROSSHAIR_GAP_MM };
 }

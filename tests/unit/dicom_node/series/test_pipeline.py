@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from pydicom import config
+from pydicom import config, dcmread
 from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
 
@@ -74,6 +74,18 @@ def test_a_finding_names_its_nearest_slice_and_its_place_in_the_patient(series: 
     assert finding.position_mm == pytest.approx(series.position_mm(NODULE.index), abs=0.1)
     assert finding.frame_number == 1
     assert finding.interval == (0.5, 0.8)
+    frame_of_reference_uid = dcmread(series.paths[0], stop_before_pixels=True).FrameOfReferenceUID
+    assert finding.attributes == {"density": "solid", "frame_of_reference_uid": frame_of_reference_uid}
+
+
+@pytest.mark.parametrize(
+    "defects", [Defects(missing=("FrameOfReferenceUID",)), Defects(attributes={"FrameOfReferenceUID": ""})]
+)
+def test_a_finding_without_a_frame_of_reference_states_none(tmp_path: Path, defects: Defects) -> None:
+    volume_hu = np.full((24, 48, 48), -800, np.int16)
+    volume_hu[12, 30, 22] = 1500
+    series = ct_series(tmp_path, volume_hu=volume_hu, spacing_mm=(2.5, 0.7, 0.7), defects=defects)
+    (finding,) = analyse_series(stored(series), BrightestPlace()).findings
     assert finding.attributes == {"density": "solid"}
 
 
