@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import http.client
 import importlib.util
 import mimetypes
 import os
@@ -105,7 +106,7 @@ class Front:
 
 @contextmanager
 def shown(viewer: Path, upstream: str) -> Iterator[Front]:
-    """Serve the viewer at ``/`` and pass ``/dicom-web`` on."""
+    """Serve the viewer's files, its page at ``/`` and ``/viewer``, and pass everything else on."""
     front = Front("")
 
     class Handler(BaseHTTPRequestHandler):
@@ -116,14 +117,13 @@ def shown(viewer: Path, upstream: str) -> Iterator[Front]:
 
         def do_GET(self) -> None:
             path = self.path.partition("?")[0]
-            if path.startswith("/dicom-web"):
-                self._answer(*_passed_on(upstream + self.path, self.headers.get("Accept", "*/*"), front))
-            elif path == "/app-config.js":
+            file = viewer / ("index.html" if path in ("/", "/viewer") else path.lstrip("/"))
+            if path == "/app-config.js":
                 self._answer(200, "text/javascript", CONFIG.encode())
-            else:
-                file = viewer / path.lstrip("/")
-                file = file if file.is_file() else viewer / "index.html"
+            elif file.is_file():
                 self._answer(200, mimetypes.guess_type(file.name)[0] or "application/octet-stream", file.read_bytes())
+            else:
+                self._answer(*_passed_on(upstream + self.path, self.headers.get("Accept", "*/*"), front))
 
         def _answer(self, status: int, content_type: str, body: bytes) -> None:
             self.send_response(status)
@@ -153,5 +153,8 @@ def _passed_on(url: str, accept: str, front: Front) -> tuple[int, str, bytes]:
     except urllib.error.HTTPError as error:
         with error:
             answered = error.code, error.headers.get("Content-Type", ""), error.read()
-    front.asked.append((answered[0], url.partition("/dicom-web")[2]))
+    except (http.client.HTTPException, OSError):  # such as a stream of events, which ends with its page
+        answered = 502, "text/plain", b""
+    if "/dicom-web" in url:
+        front.asked.append((answered[0], url.partition("/dicom-web")[2]))
     return answered
