@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,11 +16,12 @@ from playwright.sync_api import FloatRect, Locator, Page, expect
 from db.audit import trail as audit
 from db.domain.audit import AuditEvent
 from db.domain.findings import FindingRecord
+from db.domain.masks import FindingMask, MaskSlice
 from db.read_models.studies import study_detail
 from tests.browser.conftest import Site
 from tests.support.serve import NODULE, SIDE, SLICES, SPACING_MM
 from tests.support.service import until
-from tests.support.webapp_doubles import Study
+from tests.support.webapp_doubles import Study, finding_at, finish
 
 pytestmark = pytest.mark.browser
 
@@ -366,6 +368,33 @@ def test_an_earlier_study_is_compared_and_scrolls_along(site: Site, shared_page:
     with site.database.read() as session:
         views = [entry.event for entry in audit.recent(session) if entry.event.action == "study:viewed"]
     assert before.series_id in {event.subject for event in views}
+
+
+def measured_study(site: Site, *, date: str) -> Study:
+    """A study with one finding, measured on its own slice."""
+    study = site.stored_study(patient_id="B-MEASURED", date=date)
+    uid = study.sop_instance_uids[24]
+    row, column = round(NODULE.index[1]), round(NODULE.index[2])
+    mask = FindingMask((MaskSlice(uid, 1),), row - 2, column - 2, 5, 5, (0, 25))
+    finish(site.database, study, [replace(finding_at(uid, row, column), mask=mask)])
+    return study
+
+
+def test_contours_are_drawn_in_both_panes_and_hidden_by_a_key(site: Site, shared_page: Page) -> None:
+    measured_study(site, date="20240301")
+    page = opened(shared_page, site, measured_study(site, date="20260114"))
+    page.keyboard.press("b")
+    panes = [page.locator(f"[data-pane]{name}") for name in (":not([data-name=comparison])", "[data-name=comparison]")]
+    for one in panes:
+        expect(one.locator("[data-contour]")).to_have_count(1)
+    page.keyboard.press("o")
+    for one in panes:
+        expect(one.locator("[data-contour]")).to_have_count(0)
+    page.keyboard.press("o")
+    expect(panes[1].locator("[data-contour]")).to_have_count(1)
+    page.keyboard.press("ArrowDown")  # a slice that the mask does not reach
+    for one in panes:
+        expect(one.locator("[data-contour]")).to_have_count(0)
 
 
 def test_a_rerun_is_asked_for_and_escape_leads_back(viewer: Page) -> None:

@@ -1,5 +1,6 @@
 // Findings over the images of a pane: marks, contours, and the attention map of the selected one.
 import { ContourToggle } from "./contour_toggle";
+import type { Contour } from "./contours";
 import { type Mark, marksOnSlice, sliceIndex } from "./marks";
 import type { Attention, Explanation, Overlaid } from "./overlay";
 import type { Pane } from "./pane";
@@ -15,8 +16,8 @@ export class FindingOverlay {
   areMarksShown = true;
   private readonly contours: ContourToggle;
 
-  constructor(studyUrl: string, changed: () => void) {
-    this.contours = new ContourToggle(studyUrl, changed);
+  constructor(changed: () => void) {
+    this.contours = new ContourToggle(changed);
   }
 
   on(pane: Pane, shown: ShownFindings): Pick<Overlaid, "marks" | "attention" | "contours"> {
@@ -24,11 +25,16 @@ export class FindingOverlay {
     return {
       marks: this.marksOn(pane, findings, selected),
       attention: attentionOn(pane, shown),
-      contours: this.contours.on(this.areMarksShown ? pane.slice : null, findings, selected),
+      contours: this.contoursOn(pane, findings, selected),
     };
   }
 
-  marksOn({ series, slice, index }: Pane, findings: Finding[], selected: string | null): Mark[] {
+  private contoursOn({ study, slice }: Pane, findings: Finding[], selected: string | null): Contour[] {
+    if (!study) return [];
+    return this.contours.on(study.study_instance_uid, this.areMarksShown ? slice : null, findings, selected);
+  }
+
+  private marksOn({ series, slice, index }: Pane, findings: Finding[], selected: string | null): Mark[] {
     return this.areMarksShown && series && slice ? marksOnSlice(series, index, findings, selected) : [];
   }
 }

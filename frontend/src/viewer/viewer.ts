@@ -58,7 +58,7 @@ export class Viewer {
   readonly record = new StudyRecord();
   selected: string | null = null;
   explanation: Explanation | null = null;
-  readonly overlay = new FindingOverlay(this.api, () => this.draw());
+  readonly overlay = new FindingOverlay(() => this.draw());
   private readonly thumbnails = new Thumbnails(this.studyUid);
   private opening: string | null = null;
 
@@ -179,7 +179,7 @@ export class Viewer {
     this.pane.draw({ ...overlaid, crosshair: this.planes.crosshair });
     const other = this.comparison.pane;
     const compared = this.reading.isHidden ? [] : (other?.study?.findings ?? []);
-    if (other?.study) other.draw({ marks: this.overlay.marksOn(other, compared, selected) });
+    if (other?.study) other.draw(this.overlay.on(other, { findings: compared, selected, explanation: null }));
     drawTicks(
       findings.map((finding) => this.sliceOf(this.pane, finding)),
       this.pane.series?.slices.length ?? 0,
