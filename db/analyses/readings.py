@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
+from datetime import UTC, timedelta
 from enum import StrEnum
 
 from sqlalchemy import select
@@ -11,9 +13,12 @@ from sqlalchemy.orm import Session
 from db.audit import trail as audit
 from db.domain.audit import AuditEvent
 from db.domain.errors import InvalidRecordError
-from db.engine.session import check_finite
+from db.engine.session import check_finite, now
 from db.studies.lifecycle import study_id_of
 from db.tables.audit import AuditEventRow
+
+READING_EXPIRES = timedelta(minutes=30)
+"""Time after which a reading whose end was never reported no longer counts as going on."""
 
 
 class ReadingEvent(StrEnum):
@@ -51,6 +56,28 @@ def record_reading(
     study_id = study_id_of(session, study_uid)
     details: dict[str, object] = {"model_hidden": is_model_hidden, "seconds": round(seconds, 1)}
     audit.append(session, AuditEvent(f"reading:{reading_event}", reader, study_id, details=details))
+
+
+def current_readers(session: Session, study_ids: Collection[str]) -> dict[str, tuple[str, ...]]:
+    """Return the readers who have studies (our own ids) open now, the earliest first, by study.
+
+    A reading ends when the page is left, or where that was never reported, ``READING_EXPIRES`` after it was opened. It
+    is shown to others and refuses nothing: every verdict is recorded, whoever else has the study open.
+    """
+    begun = (now(session) - READING_EXPIRES).astimezone(UTC).isoformat(timespec="microseconds")
+    events = select(AuditEventRow.subject, AuditEventRow.actor, AuditEventRow.action).where(
+        AuditEventRow.subject.in_(study_ids),
+        AuditEventRow.action.in_([f"reading:{ReadingEvent.OPENED}", f"reading:{ReadingEvent.CLOSED}"]),
+        AuditEventRow.occurred_at > begun,
+    )
+    readers: dict[str, list[str]] = {}
+    for study_id, reader, action in session.execute(events.order_by(AuditEventRow.sequence)):
+        listed = readers.setdefault(study_id, [])
+        if action.endswith(ReadingEvent.OPENED) and reader not in listed:
+            listed.append(reader)
+        elif action.endswith(ReadingEvent.CLOSED) and reader in listed:
+            listed.remove(reader)
+    return {study_id: tuple(names) for study_id, names in readers.items() if names}
 
 
 def was_read_first(session: Session, study_id: str, reader: str) -> bool:

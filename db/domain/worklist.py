@@ -43,6 +43,8 @@ class WorklistItem:
     """Failures to create result objects."""
     has_prior: bool = False
     """True if the patient has an earlier study here."""
+    readers: tuple[str, ...] = ()
+    """Readers who have the study open now, the earliest first."""
     is_stat: bool = False
     """High priority was asked for with any of its instances."""
     top_diameter_mm: float | None = None

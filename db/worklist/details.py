@@ -1,4 +1,4 @@
-"""Details of the studies of one page: result failures, priors, size of the top finding. Each takes one query."""
+"""Details of the studies of one page, each by one query: result failures, priors, size of the top finding, readers."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from sqlalchemy import exists, func, select, tuple_
 from sqlalchemy.orm import Session, aliased
 
+from db.analyses.readings import current_readers
 from db.domain.exchange import ResultFailure
 from db.results.failures import failures_of_studies
 from db.studies.lifecycle import shown_findings
@@ -22,14 +23,18 @@ class StudyDetails:
     failures: tuple[ResultFailure, ...] = ()
     has_prior: bool = False
     top_diameter_mm: float | None = None
+    readers: tuple[str, ...] = ()
 
 
 def details_of_studies(session: Session, study_ids: Collection[str]) -> dict[str, StudyDetails]:
     """Return the details of studies, given by our own ids."""
     failures = failures_of_studies(session, study_ids)
     with_prior, diameters = _with_prior(session, study_ids), _top_diameters_mm(session, study_ids)
+    readers = current_readers(session, study_ids)
     return {
-        study_id: StudyDetails(failures.get(study_id, ()), study_id in with_prior, diameters.get(study_id))
+        study_id: StudyDetails(
+            failures.get(study_id, ()), study_id in with_prior, diameters.get(study_id), readers.get(study_id, ())
+        )
         for study_id in study_ids
     }
 

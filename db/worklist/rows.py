@@ -75,6 +75,7 @@ def _item(session: Session, study: StudyRow, patient: PatientRow, details: Study
         result_failures=reasons_of(details.failures),
         has_prior=details.has_prior,
         top_diameter_mm=details.top_diameter_mm,
+        readers=details.readers,
     )
 
 

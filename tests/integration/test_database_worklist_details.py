@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 
 from db.analyses import analyses, findings
+from db.analyses.readings import ReadingEvent, record_reading
 from db.audit import trail as audit
 from db.database import Database
 from db.domain.analyses import AnalysisOutcome
@@ -18,6 +19,7 @@ from db.domain.worklist import WorklistItem, WorklistQuery
 from db.intake.ingest import record_arrivals
 from db.studies.instances import receiving_series
 from db.worklist import rows as worklist
+from tests.support.databases import ManualClock
 from tests.support.records import record_instance
 
 Received = Callable[..., ReceivedInstance]
@@ -130,3 +132,35 @@ def test_a_resent_instance_changes_nothing(database: Database, received: Receive
     record_arrivals(database, [received(1)])
     record_arrivals(database, [received(1, is_stat=True)])
     assert listed(database)["1.2.3"].is_stat is False
+
+
+@pytest.mark.parametrize(
+    ("events", "readers"),
+    [
+        ([], ()),
+        (["anna opened"], ("anna",)),
+        (["anna opened", "ben opened"], ("anna", "ben")),
+        (["anna opened", "anna closed"], ()),
+        (["anna opened", "ben opened", "anna closed"], ("ben",)),
+        (["anna opened", "anna revealed", "anna opened"], ("anna",)),
+        (["anna closed"], ()),
+        (["anna opened", "anna closed", "anna opened"], ("anna",)),
+        (["anna opened", "29", "ben opened"], ("anna", "ben")),
+        (["anna opened", "31", "ben opened"], ("ben",)),
+        (["anna opened", "20", "anna opened", "20"], ("anna",)),
+        (["anna opened", "ben opened", "31"], ()),
+    ],
+)
+def test_a_reading_lasts_until_it_is_closed_or_expires(
+    database: Database, received: Received, clock: ManualClock, events: list[str], readers: tuple[str, ...]
+) -> None:
+    arrive(database, received(1), received(1, study="1.2.4"))
+    for event in events:
+        if event.isdigit():
+            clock.advance(60 * int(event))
+            continue
+        reader, kind = event.split()
+        with database.begin() as session:
+            record_reading(session, "1.2.3", ReadingEvent(kind), is_model_hidden=False, seconds=0, reader=reader)
+    items = listed(database)
+    assert (items["1.2.3"].readers, items["1.2.4"].readers) == (readers, ())

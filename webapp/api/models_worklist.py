@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Annotated
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator
@@ -9,11 +10,17 @@ from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, fie
 from db.domain.studies import StudyState
 from db.worklist.saved_filters import NAME_LIMIT
 from inference.displayed import NO_EVIDENCE
-from webapp.api.models import Answer, Body, Interval, Moment, Probability, Reason, Uid, rounded
+from webapp.accounts.identity import principal
+from webapp.api.models import Answer, Body, Interval, Moment, Probability, Reason, ShownName, Uid, rounded
 from webapp.api.worklist_query import address
 from webapp.endpoints import Rule
 from webapp.http.forms import clean_text
 from webapp.http.messages import english
+
+
+def others(readers: Iterable[str]) -> list[str]:
+    """Return the readers without the caller."""
+    return [reader for reader in readers if reader != principal().name]
 
 
 class Patient(Answer):
@@ -54,6 +61,8 @@ class WorklistItem(Answer):
     """Failures to create result objects; an administrator can retry."""
     has_prior: bool
     """True if the patient has an earlier study here."""
+    readers: Annotated[list[ShownName], BeforeValidator(others)]
+    """Others who have the study open now. It refuses nothing."""
     is_stat: bool
     """High priority was asked for: C-STORE Priority HIGH or Requested Procedure Priority (0040,1003) STAT or HIGH."""
     top_diameter_mm: Annotated[float, AfterValidator(rounded(1))] | None

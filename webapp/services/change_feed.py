@@ -12,13 +12,14 @@ from db.domain.audit import AuditEntry
 
 _SUBJECTS = frozenset({"study", "series", "instance", "analysis", "finding", "delivery"})
 _VIEWED = "study:viewed"
+_READINGS = frozenset({"reading:opened", "reading:closed"})
 _BATCH = 50
 
 
 def is_change(entry: AuditEntry) -> bool:
     """Return whether an event changes what pages show; views do not."""
     action = entry.event.action
-    return action.partition(":")[0] in _SUBJECTS and action != _VIEWED
+    return action in _READINGS or (action.partition(":")[0] in _SUBJECTS and action != _VIEWED)
 
 
 class ChangeFeed:

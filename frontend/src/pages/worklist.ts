@@ -13,6 +13,7 @@ import "../worklist/notes";
 import "../worklist/saved";
 
 const RECEIVING_MS = 4000;
+const READING_MS = 60_000;
 const NEWS_MS = 150; // events that follow each other so soon are one
 
 const live = find("live");
@@ -76,6 +77,10 @@ addEventListener("pagehide", () => {
 });
 listen(onNews, showConnection);
 void askOnFirstVisit();
+// A reading whose end is never reported expires without an event.
+setInterval(() => {
+  if (document.querySelector("[data-reading]")) reload();
+}, READING_MS);
 // One more image of a study is no event, but its count shall grow before the reader's eyes.
 setInterval(() => {
   if (rows().some((row) => row.dataset.state === "receiving")) reload();

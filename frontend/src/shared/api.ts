@@ -579,6 +579,7 @@ export interface Study {
   caveats: Reason[];
   result_failures: Reason[];
   has_prior: boolean;
+  readers: string[];
   is_stat: boolean;
   top_diameter_mm: number | null;
   overrulable: ("derived" | "lossy" | "kernel")[];
@@ -662,6 +663,7 @@ export interface WorklistItem {
   caveats: Reason[];
   result_failures: Reason[];
   has_prior: boolean;
+  readers: string[];
   is_stat: boolean;
   top_diameter_mm: number | null;
 }

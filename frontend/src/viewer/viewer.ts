@@ -27,6 +27,7 @@ import type { Explanation } from "./overlay";
 import { Overruling } from "./overruling";
 import { Pane, type PaneCalls } from "./pane";
 import { Planes, type Target } from "./planes";
+import { showReaders } from "./readers";
 import { offerToSave } from "./signed_out";
 import { isHeld, StudyRecord } from "./study_record";
 import { Thumbnails } from "./thumbnails";
@@ -391,6 +392,7 @@ export class Viewer {
     this.controls.showState(study.state);
     this.overruling.show(study);
     showCaveats(study.caveats);
+    showReaders(study.readers);
     if (!study.findings.some(({ id }) => id === this.selected)) this.selected = null;
     this.draw();
   }

@@ -43,11 +43,15 @@ def test_the_version_follows_changes_and_nothing_else(database: Database) -> Non
     append(database, "study:received")
     first = watch.version()
     assert first == 1
-    for action in ("study:viewed", "user:signed_in", "prediction:answered"):
+    for action in ("study:viewed", "reading:revealed", "user:signed_in", "prediction:answered"):
         append(database, action)
         assert watch.version() == first
     append(database, "finding:rejected")
-    assert watch.version() == 5
+    assert watch.version() == 6
+    append(database, "reading:opened")
+    assert watch.version() == 7
+    append(database, "reading:closed")
+    assert watch.version() == 8
 
 
 def test_a_change_behind_many_other_events_is_not_missed(database: Database) -> None:

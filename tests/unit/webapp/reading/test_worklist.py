@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 
 import pytest
 
+from db.analyses import findings
 from db.audit import trail as audit
 from db.domain.accounts import Role
 from db.domain.reasons import Reason
@@ -20,7 +21,7 @@ FIELDS = [
     *("study_instance_uid", "patient", "accession_number", "study_date", "study_description", "state", "reasons"),
     *("series_count", "instance_count", "finding_count", "malignancy_probability", "interval", "displayed"),
     *("received_at", "analysed_at", "waiting_s", "reviewed_at", "reviewed_by", "caveats", "result_failures"),
-    *("has_prior", "is_stat", "top_diameter_mm"),
+    *("has_prior", "readers", "is_stat", "top_diameter_mm"),
 ]
 STRANGE = "<img src=x onerror=alert(1)>^{{7*7}}"
 
@@ -171,6 +172,29 @@ def test_the_order_is_in_the_url_and_at_its_column(
     assert [page.index(f"<bdi>{name}</bdi>") for name in expected] == sorted(
         page.index(f"<bdi>{name}</bdi>") for name in expected
     )
+
+
+def test_another_reader_is_named_and_neither_loses_a_verdict(locked: Web) -> None:
+    study = add_study(locked.database)
+    finish(locked.database, study, [finding_at(study.sop_instance_uids[0], 10, 20)])
+    url = f"/api/v1/studies/{study.study_instance_uid}"
+    person, form_token = locked.signed_in(Role.RADIOLOGIST)
+    program = locked.client()
+    as_person, as_program = {"X-CSRF-Token": form_token}, locked.bearer(Role.RADIOLOGIST)
+    event = {"event": "opened", "model_hidden": False, "seconds": 0}
+    assert person.post(f"{url}/readings", json=event, headers=as_person).status_code == 201
+    assert program.get(url, headers=as_program).get_json()["readers"] == ["radiologist"]
+    assert person.get(url).get_json()["readers"] == []
+    assert "radiologist is reading" in program.get("/worklist", headers=as_program).text
+    assert "is reading" not in person.get("/worklist").text
+    program.post(f"{url}/readings", json=event, headers=as_program)
+    finding_id = person.get(url).get_json()["findings"][0]["id"]
+    verdict_url = f"/api/v1/findings/{finding_id}/assessment"
+    assert person.post(verdict_url, json={"verdict": "reject"}, headers=as_person).status_code == 201
+    assert program.post(verdict_url, json={"verdict": "accept"}, headers=as_program).status_code == 201
+    with locked.database.read() as session:
+        given = [(one.reader, one.verdict) for one in findings.assessments_of_finding(session, finding_id)]
+    assert given == [("radiologist", "reject"), ("token:program-radiologist", "accept")]
 
 
 @pytest.mark.parametrize("is_blind", [False, True])
