@@ -9,12 +9,14 @@ import numpy as np
 import pytest
 from playwright.sync_api import Page, expect
 
+from db.analyses import analyses, reconstructions
+from db.domain.reconstructions import Reconstruction
 from dicom_node.phantom.writer import SeriesIdentity
 from tests.browser.conftest import Site
 from tests.browser.test_viewer import OWN, middle_of, nodule_on_screen, opened, shows
 from tests.support.factories import CtSeries, Defects, SimpleNodule, ct_series, simple_chest
 from tests.support.serve import NODULE, SPACING_MM, chest
-from tests.support.webapp_doubles import finding_at, finish
+from tests.support.webapp_doubles import MODEL, finding_at, finish
 
 pytestmark = pytest.mark.browser
 FRAME = "1.2.3.4"
@@ -69,3 +71,31 @@ def test_a_finding_is_marked_on_every_series_of_its_frame_of_reference(site: Sit
     page.keyboard.press("n")  # of another frame: its own series is opened
     shows(page, OWN)
     expect(page.locator(f"[data-series='{thin.series_instance_uid}']")).to_have_attribute("aria-current", "true")
+
+
+def test_a_series_that_was_not_chosen_is_analysed_on_request(site: Site, shared_page: Page) -> None:
+    seed = uuid4().hex
+    thin = written(site, seed, 1, FRAME)
+    thick = written(site, seed, 2, FRAME, thin)
+    best, other = site.index(thin), site.index(thick)
+    measures = Reconstruction(frame_of_reference_uid=FRAME, coverage_mm=(0.0, 240.0), slice_mm=6.0, lung_ml=4000.0)
+    with site.database.begin() as session:
+        requested = [
+            analyses.request_analysis(session, study.series_id, MODEL, requested_by="system") for study in (other, best)
+        ]
+        analyses.start_analysis(session, requested[0].id)
+        by_analysis = {requested[0].id: replace(measures, slice_mm=12.0), requested[1].id: measures}
+        assert not reconstructions.begin(session, requested[0].id, by_analysis)
+
+    page = shared_page
+    page.goto(f"{site.url}/studies/{best.study_instance_uid}")
+    reason = "Another reconstruction of this acquisition was analysed"
+    rail = page.locator("[data-series-list]")
+    expect(rail.locator(".not_analysed")).to_contain_text(reason)
+    expect(rail.locator("[data-analyse]")).to_have_count(1)
+    rail.get_by_role("button", name="Analyse this series").click()
+    expect(rail.locator(".not_analysed")).to_have_count(0)
+    with site.database.read() as session:
+        pending = analyses.pending_analyses(session)
+    (asked,) = (each for each in pending if each.series_id == other.series_id)
+    assert asked.is_explicit

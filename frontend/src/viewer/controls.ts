@@ -34,7 +34,9 @@ export class Controls {
       button.addEventListener("click", () => this.usePreset(button.dataset.window as string));
     find("series-list").addEventListener("click", (event) => {
       // the list is renewed with the analyses
-      const uid = (event.target as Element).closest<HTMLElement>("[data-series]")?.dataset.series;
+      const button = (event.target as Element).closest<HTMLElement>("[data-series], [data-analyse]");
+      const { series: uid, analyse } = button?.dataset ?? {};
+      if (analyse) void viewer.request("analyses", _("Analysis requested."), { series_instance_uid: analyse });
       if (uid) viewer.openSeries(uid).catch((error: Error) => viewer.pane.say(error.message));
     });
     find("marks").addEventListener("click", () => this.toggleMarks());

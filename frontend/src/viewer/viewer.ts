@@ -412,10 +412,11 @@ export class Viewer {
     if (!(error instanceof RefusedError && error.status === 401)) this.pane.say(error.message);
   }
 
-  async request(path: string, done: string): Promise<void> {
+  async request(path: string, done: string, body: object = {}): Promise<void> {
     try {
-      await postJson(`${this.api}/${path}`, {});
+      await postJson(`${this.api}/${path}`, body);
       await this.afterRequest(done);
+      await this.refreshPage(); // the series are queued now
     } catch (error) {
       this.pane.say((error as Error).message);
     }
