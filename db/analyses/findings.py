@@ -314,7 +314,7 @@ def _instance_id(session: Session, series: SeriesRow, sop_instance_uid: str) -> 
 def _records(session: Session, rows: Sequence[FindingRow]) -> tuple[FindingRecord, ...]:
     if not rows:
         return ()
-    latest = _latest_assessments(session, [row.id for row in rows])
+    latest = latest_assessments(session, [row.id for row in rows])
     uids = {
         series_id: (series_uid, study_uid)
         for series_id, series_uid, study_uid in session.execute(
@@ -332,7 +332,8 @@ def _sop_instance_uids(session: Session, instance_ids: Iterable[str]) -> dict[st
     return {row.id: row.sop_instance_uid for row in session.execute(statement)}
 
 
-def _latest_assessments(session: Session, finding_ids: Sequence[str]) -> dict[str, AssessmentRecord]:
+def latest_assessments(session: Session, finding_ids: Sequence[str]) -> dict[str, AssessmentRecord]:
+    """Return the verdicts that count, by finding; findings without a verdict are left out."""
     statement = select(AssessmentRow).where(
         AssessmentRow.finding_id.in_(finding_ids), AssessmentRow.withdrawn_at.is_(None)
     )

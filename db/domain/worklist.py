@@ -48,7 +48,10 @@ class WorklistItem:
     is_stat: bool = False
     """High priority was asked for with any of its instances."""
     top_diameter_mm: float | None = None
-    """Longest diameter of the finding with the highest malignancy probability; without any, of the largest."""
+    """Longest diameter of the finding with the highest malignancy probability; without any, of the largest.
+
+    What a reader measured overrides the model's.
+    """
 
 
 class WorklistOrder(StrEnum):

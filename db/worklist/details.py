@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from sqlalchemy import exists, func, select, tuple_
 from sqlalchemy.orm import Session, aliased
 
+from db.analyses.findings import latest_assessments
 from db.analyses.readings import current_readers
 from db.domain.exchange import ResultFailure
 from db.results.failures import failures_of_studies
@@ -49,11 +50,17 @@ def _with_prior(session: Session, study_ids: Collection[str]) -> frozenset[str]:
     return frozenset(session.scalars(select(StudyRow.id).where(StudyRow.id.in_(study_ids), has_prior)))
 
 
-def _top_diameters_mm(session: Session, study_ids: Collection[str]) -> Mapping[str, float | None]:
-    """Return the diameter of each study's finding of the highest malignancy probability; without any, the largest."""
+def _top_diameters_mm(session: Session, study_ids: Collection[str]) -> dict[str, float | None]:
+    """Return the diameter of each study's finding of the highest malignancy probability; without any, the largest.
+
+    What a reader measured overrides the model's.
+    """
     probability, diameter = FindingRow.malignancy_probability, FindingRow.diameter_mm
     order = (func.coalesce(probability, -1.0).desc(), func.coalesce(diameter, -1.0).desc(), FindingRow.id)
     rank = func.row_number().over(partition_by=FindingRow.study_id, order_by=order).label("rank")
-    ranked = shown_findings(*study_ids).with_only_columns(FindingRow.study_id, diameter, rank).subquery()
-    top = select(ranked.c.study_id, ranked.c.diameter_mm).where(ranked.c.rank == 1)
-    return {row.study_id: row.diameter_mm for row in session.execute(top)}
+    columns = (FindingRow.study_id, FindingRow.id, diameter, rank)
+    ranked = shown_findings(*study_ids).with_only_columns(*columns).subquery()
+    top = session.execute(select(ranked.c.study_id, ranked.c.id, ranked.c.diameter_mm).where(ranked.c.rank == 1)).all()
+    assessments = latest_assessments(session, [row.id for row in top])
+    sizes = {finding_id: assessment.size for finding_id, assessment in assessments.items()}
+    return {row.study_id: size.long_mm if (size := sizes.get(row.id)) else row.diameter_mm for row in top}

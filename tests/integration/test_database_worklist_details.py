@@ -12,7 +12,7 @@ from db.analyses.readings import ReadingEvent, record_reading
 from db.audit import trail as audit
 from db.database import Database
 from db.domain.analyses import AnalysisOutcome
-from db.domain.findings import NewFinding
+from db.domain.findings import NewFinding, ReaderSize, Verdict
 from db.domain.models import ModelIdentity
 from db.domain.studies import ReceivedInstance
 from db.domain.worklist import WorklistItem, WorklistQuery
@@ -164,3 +164,20 @@ def test_a_reading_lasts_until_it_is_closed_or_expires(
             record_reading(session, "1.2.3", ReadingEvent(kind), is_model_hidden=False, seconds=0, reader=reader)
     items = listed(database)
     assert (items["1.2.3"].readers, items["1.2.4"].readers) == (readers, ())
+
+
+def test_a_readers_size_overrides_the_models_until_it_is_withdrawn(
+    database: Database, received: Received, model: ModelIdentity, new_finding: MakeFinding
+) -> None:
+    arrive(database, received(1))
+    size = ReaderSize("1.2.3.1.1", 1, ((10.0, 4.0), (10.0, 16.0)), ((8.0, 10.0), (14.0, 10.0)), 14.5, 6.0)
+    with database.begin() as session:
+        marked = findings.add_reader_finding(session, "1.2.3", "1.2.3.1", new_finding(), model, reader="anna")
+    for measured, expected in ((None, 11.5), (size, 14.5), (None, 14.5)):
+        with database.begin() as session:
+            findings.record_assessment(session, marked.id, Verdict.ACCEPT, "", "", reader="anna", size=measured)
+        assert listed(database)["1.2.3"].top_diameter_mm == expected
+    for expected in (14.5, 11.5):
+        with database.begin() as session:
+            findings.withdraw_assessment(session, marked.id, reader="anna")
+        assert listed(database)["1.2.3"].top_diameter_mm == expected

@@ -66,7 +66,10 @@ class WorklistItem(Answer):
     is_stat: bool
     """High priority was asked for: C-STORE Priority HIGH or Requested Procedure Priority (0040,1003) STAT or HIGH."""
     top_diameter_mm: Annotated[float, AfterValidator(rounded(1))] | None
-    """Longest diameter of the finding with the highest malignancy probability; without any, of the largest."""
+    """Longest diameter of the finding with the highest malignancy probability; without any, of the largest.
+
+    What a reader measured overrides the model's.
+    """
 
     @field_validator("displayed")
     @classmethod
