@@ -1,4 +1,4 @@
-"""Review status of studies."""
+"""Review status and assignment of studies."""
 
 from __future__ import annotations
 
@@ -37,6 +37,36 @@ def reopen_study(session: Session, study_uid: str, *, reopened_by: str) -> None:
     if study.reviewed_at is not None:
         study.reviewed_at = study.reviewed_by = None
         audit.append(session, AuditEvent("study:reopened", reopened_by, study.id, details=_details(study)))
+
+
+def assign_study(session: Session, study_uid: str, *, reader: str) -> None:
+    """Assign a study to a reader, who replaces an earlier one. It hinders no one else from reading.
+
+    Raises
+    ------
+    UnknownRecordError
+        If the study does not exist.
+    """
+    study = _study(session, study_uid)
+    if study.assigned_to != reader:
+        details: dict[str, object] = {"before": study.assigned_to}
+        study.assigned_to = reader
+        audit.append(session, AuditEvent("study:assigned", reader, study.id, details=details))
+
+
+def unassign_study(session: Session, study_uid: str, *, unassigned_by: str) -> None:
+    """End the assignment of a study.
+
+    Raises
+    ------
+    UnknownRecordError
+        If the study does not exist.
+    """
+    study = _study(session, study_uid)
+    if study.assigned_to is not None:
+        details: dict[str, object] = {"before": study.assigned_to}
+        study.assigned_to = None
+        audit.append(session, AuditEvent("study:unassigned", unassigned_by, study.id, details=details))
 
 
 def _study(session: Session, study_uid: str) -> StudyRow:

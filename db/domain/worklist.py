@@ -43,6 +43,8 @@ class WorklistItem:
     """Failures to create result objects."""
     has_prior: bool = False
     """True if the patient has an earlier study here."""
+    assigned_to: str | None = None
+    """Reader that the study is assigned to."""
     readers: tuple[str, ...] = ()
     """Readers who have the study open now, the earliest first."""
     is_stat: bool = False

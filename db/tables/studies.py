@@ -107,6 +107,7 @@ class StudyRow(Base):
     settled_at: Mapped[datetime | None]
     reviewed_at: Mapped[datetime | None]
     reviewed_by: Mapped[str | None]
+    assigned_to: Mapped[str | None]
 
 
 class SeriesRow(Base):

@@ -38,6 +38,13 @@ def test_who_reads_is_shown_to_others_and_every_verdict_stays(
     row = ben.locator(f"tr[data-study='{study.study_instance_uid}']")
     expect(row).to_contain_text("Analysed")
     expect(row.locator("[data-reading]")).to_have_count(0)
+    own = anna.locator(f"tr[data-study='{study.study_instance_uid}']")
+    own.get_by_role("link").focus()
+    anna.keyboard.press("a")
+    expect(own.locator("[data-assigned]")).to_have_text("assigned to anna")
+    expect(row.locator("[data-assigned]")).to_have_text("assigned to anna")
+    anna.keyboard.press("a")
+    expect(row.locator("[data-assigned]")).to_have_count(0)
     anna.goto(path)
     expect(row.locator("[data-reading]")).to_have_text("anna is reading")
     assert row.evaluate("(row) => row.offsetHeight") == 44

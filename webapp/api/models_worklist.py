@@ -61,6 +61,8 @@ class WorklistItem(Answer):
     """Failures to create result objects; an administrator can retry."""
     has_prior: bool
     """True if the patient has an earlier study here."""
+    assigned_to: str | None
+    """Reader that the study is assigned to."""
     readers: Annotated[list[ShownName], BeforeValidator(others)]
     """Others who have the study open now. It refuses nothing."""
     is_stat: bool
@@ -95,6 +97,19 @@ class Review(Answer):
 
     study_instance_uid: Uid
     reviewed: bool
+
+
+class NewAssignment(Body):
+    """Assignment to set: to the caller, or none."""
+
+    assigned: Annotated[bool, Rule(english("The field assigned must be true or false."), "bad_assigned", 400)]
+
+
+class Assignment(Answer):
+    """Reader that a study is assigned to; it hinders no one else from reading."""
+
+    study_instance_uid: Uid
+    assigned_to: str | None
 
 
 class NewSavedFilter(Body):

@@ -15,6 +15,8 @@ from db.domain.worklist import WorklistOrder, WorklistPage, WorklistQuery
 from db.worklist import rows, saved_filters
 from webapp.accounts.identity import principal
 from webapp.api.models_worklist import (
+    Assignment,
+    NewAssignment,
     NewReview,
     NewSavedFilter,
     Review,
@@ -109,6 +111,25 @@ def review(study_uid: str, body: NewReview) -> Review:
         else:
             reviews.reopen_study(session, study_uid, reopened_by=actor)
     return Review(study_instance_uid=study_uid, reviewed=body.reviewed)
+
+
+@endpoint(
+    blueprint,
+    "POST",
+    "/api/v1/studies/<uid:study_uid>/assignment",
+    may=DECIDE,
+    answers={200: Assignment},
+    body=NewAssignment,
+)
+def assign(study_uid: str, body: NewAssignment) -> Assignment:
+    """Assign a study to the caller, or end its assignment."""
+    actor = principal().name
+    with current_services().database.begin() as session:
+        if body.assigned:
+            reviews.assign_study(session, study_uid, reader=actor)
+        else:
+            reviews.unassign_study(session, study_uid, unassigned_by=actor)
+    return Assignment(study_instance_uid=study_uid, assigned_to=actor if body.assigned else None)
 
 
 @endpoint(blueprint, "GET", "/api/v1/worklist/filters", may=READ_CLINICAL, answers={200: SavedFilters})

@@ -1,4 +1,4 @@
-"""The name that the worklist is sorted by, and studies of high priority.
+"""The name that the worklist is sorted by, studies of high priority, and assignment.
 
 Revision ID: 0103
 """
@@ -21,6 +21,7 @@ def upgrade() -> None:
     op.add_column("studies", sa.Column("sort_name", SORTED, nullable=False, server_default=""))
     _fill_names()
     op.create_index("ix_studies_sort_name", "studies", ["sort_name", "received_at", "id"])
+    op.add_column("studies", sa.Column("assigned_to", sa.Text(), nullable=True))
     op.add_column("studies", sa.Column("is_stat", sa.Boolean(), nullable=False, server_default=sa.false()))
     op.create_index(
         "ix_studies_unread_stat",
@@ -34,6 +35,7 @@ def upgrade() -> None:
 def downgrade() -> None:
     op.drop_index("ix_studies_unread_stat", "studies")
     op.drop_column("studies", "is_stat")
+    op.drop_column("studies", "assigned_to")
     op.drop_index("ix_studies_sort_name", "studies")
     op.drop_column("studies", "sort_name")
 

@@ -26,6 +26,7 @@ const keys: Record<string, () => void> = {
   u: () => toggleFilter("reviewed", "no"),
   p: () => toggleFilter("sort", "priority"),
   e: () => actOnChosen("review", "reopen"),
+  a: () => actOnChosen("assign", "unassign"),
   r: () => actOnChosen("again"),
   c: () => actOnChosen("complete"),
 };

@@ -43,6 +43,12 @@ export interface Assessment {
   size: ReaderSize | null;
 }
 
+/** Reader that a study is assigned to; it hinders no one else from reading. */
+export interface Assignment {
+  study_instance_uid: string;
+  assigned_to: string | null;
+}
+
 /**
  * Count of equal associations of one peer; AE titles are as sent by the peer.
  *
@@ -307,6 +313,11 @@ export interface NewAssessment {
   reason?: string;
   comment?: string;
   size?: NewSize | null;
+}
+
+/** Assignment to set: to the caller, or none. */
+export interface NewAssignment {
+  assigned: boolean;
 }
 
 /** A finding to mark. */
@@ -579,6 +590,7 @@ export interface Study {
   caveats: Reason[];
   result_failures: Reason[];
   has_prior: boolean;
+  assigned_to: string | null;
   readers: string[];
   is_stat: boolean;
   top_diameter_mm: number | null;
@@ -663,6 +675,7 @@ export interface WorklistItem {
   caveats: Reason[];
   result_failures: Reason[];
   has_prior: boolean;
+  assigned_to: string | null;
   readers: string[];
   is_stat: boolean;
   top_diameter_mm: number | null;

@@ -1,4 +1,4 @@
-// Actions on a study from its row: mark as reviewed or unread, analyse again, close for new images.
+// Actions on a study from its row: mark as reviewed or unread, assign, analyse again, close for new images.
 import { ask } from "../shared/dialogs";
 import { find } from "../shared/dom";
 import { postJson } from "../shared/http";
@@ -22,6 +22,8 @@ interface Action {
 const ACTIONS: Record<string, Action> = {
   review: { path: "review", body: { reviewed: true }, done: _("Marked as reviewed.") },
   reopen: { path: "review", body: { reviewed: false }, done: _("Marked as unread.") },
+  assign: { path: "assignment", body: { assigned: true }, done: _("Assigned to you.") },
+  unassign: { path: "assignment", body: { assigned: false }, done: _("Assignment ended.") },
   again: {
     path: "analyses",
     body: {},

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 
 import pytest
+from flask.testing import FlaskClient
+from werkzeug.test import TestResponse
 
 from db.analyses import findings
 from db.audit import trail as audit
@@ -21,7 +23,7 @@ FIELDS = [
     *("study_instance_uid", "patient", "accession_number", "study_date", "study_description", "state", "reasons"),
     *("series_count", "instance_count", "finding_count", "malignancy_probability", "interval", "displayed"),
     *("received_at", "analysed_at", "waiting_s", "reviewed_at", "reviewed_by", "caveats", "result_failures"),
-    *("has_prior", "readers", "is_stat", "top_diameter_mm"),
+    *("has_prior", "assigned_to", "readers", "is_stat", "top_diameter_mm"),
 ]
 STRANGE = "<img src=x onerror=alert(1)>^{{7*7}}"
 
@@ -172,6 +174,41 @@ def test_the_order_is_in_the_url_and_at_its_column(
     assert [page.index(f"<bdi>{name}</bdi>") for name in expected] == sorted(
         page.index(f"<bdi>{name}</bdi>") for name in expected
     )
+
+
+def test_a_study_is_assigned_taken_over_and_released_on_record(locked: Web) -> None:
+    study = add_study(locked.database)
+    url = f"/api/v1/studies/{study.study_instance_uid}/assignment"
+    person, form_token = locked.signed_in(Role.RADIOLOGIST)
+    as_person, as_program = {"X-CSRF-Token": form_token}, locked.bearer(Role.RADIOLOGIST)
+    program = "token:program-radiologist"
+
+    def assign(is_assigned: object, headers: dict[str, str], client: FlaskClient) -> TestResponse:
+        return client.post(url, json={"assigned": is_assigned}, headers=headers)
+
+    for body, headers, client, expected in (
+        (True, as_person, person, "radiologist"),
+        (True, as_person, person, "radiologist"),
+        (True, as_program, locked.client(), program),
+        (False, as_person, person, None),
+        (False, as_person, person, None),
+    ):
+        response = assign(body, headers, client)
+        assert (response.status_code, response.get_json()["assigned_to"]) == (200, expected)
+        (item,) = person.get("/api/v1/worklist").get_json()["items"]
+        assert item["assigned_to"] == expected
+        page = person.get("/worklist").text
+        assert (f"assigned to {expected}" in page) is (expected is not None)
+        assert ('data-act="unassign"' in page) is (expected == "radiologist")
+    with locked.database.read() as session:
+        events = [entry.event for entry in audit.recent(session, limit=20) if "assigned" in entry.event.action]
+    assert [(event.action, event.actor, event.details["before"]) for event in reversed(events)] == [
+        ("study:assigned", "radiologist", None),
+        ("study:assigned", program, "radiologist"),
+        ("study:unassigned", "radiologist", program),
+    ]
+    assert assign("yes", as_person, person).status_code == 400
+    assert assign(True, locked.bearer(Role.ADMIN), locked.client()).status_code == 403
 
 
 def test_another_reader_is_named_and_neither_loses_a_verdict(locked: Web) -> None:
