@@ -36,7 +36,7 @@ def written(site: Site, seed: str, number: int, frame: str, thin: CtSeries | Non
     origin_mm = [-(size - 1) / 2 * mm for size, mm in zip(volume_hu.shape, THICK_MM, strict=True)]
     zyx_mm = thin.position_mm(NODULE.index)[::-1]
     index = tuple((at - start) / mm for at, start, mm in zip(zyx_mm, origin_mm, THICK_MM, strict=True))
-    nodule = SimpleNodule(index, NODULE.diameter_mm)  # type: ignore[arg-type]
+    nodule = SimpleNodule(index, NODULE.diameter_mm)
     return ct_series(
         folder, volume_hu=volume_hu, spacing_mm=THICK_MM, nodules=(nodule,), identity=identity, defects=defects
     )

@@ -152,10 +152,10 @@ def test_the_best_is_analysed_and_the_others_say_why_not(study: Study) -> None:
 def test_an_only_series_and_other_acquisitions_are_analysed(study: Study) -> None:
     study.arrive("3")
     study.work()
-    assert study.analysed == ("3",)
+    assert list(study.analysed) == ["3"]
     study.arrive("4")
     study.work()
-    assert study.analysed == ("3", "4")
+    assert list(study.analysed) == ["3", "4"]
     assert study.states() == {"3": ANALYSED, "4": ANALYSED}
 
 

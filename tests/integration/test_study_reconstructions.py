@@ -74,7 +74,7 @@ def test_one_of_three_reconstructions_is_analysed_and_another_one_on_request(ser
 
     answer = requests.post(f"{url}/analyses", json={"series_instance_uid": thick.series_instance_uid}, timeout=60)
     assert answer.status_code == 202
-    until(lambda: service.series(thick.series_instance_uid), lambda one: one and one.state is StudyState.ANALYSED)
+    until(lambda: state(service, thick), lambda now: now == (StudyState.ANALYSED, []))
     assert analysed_slices(service) == [96, 50]
     assert state(service, thin) == (StudyState.ANALYSED, [])
     assert state(service, sharp) == (StudyState.NOT_ANALYSED, ["other_reconstruction"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from itertools import permutations
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -26,7 +27,7 @@ THIN = Reconstruction(
 )
 
 
-def changed(**values: object) -> Reconstruction:
+def changed(**values: Any) -> Reconstruction:
     return replace(THIN, **values)
 
 

@@ -132,7 +132,7 @@ def test_pixels_are_read_only_of_series_that_share_an_acquisition(tmp_path: Path
 def test_a_time_that_is_none_is_not_compared(tmp_path: Path, time: str) -> None:
     def alter(ds: Dataset, _: int) -> None:
         raw = RawDataElement(Tag("AcquisitionTime"), "TM", len(time), time.encode(), 0, False, True)  # as others write
-        ds._dict[raw.tag] = raw  # type: ignore[assignment]
+        ds._dict[raw.tag] = raw
 
     identity = SeriesIdentity(patient_id="P", series_number=1, uid_seed="times")
     defects = Defects(attributes=SCAN, alter=alter)
