@@ -65,8 +65,8 @@ def test_identity_and_limits_are_those_of_the_code(page: str) -> None:
 def test_results_are_those_that_are_sent(page: str) -> None:
     uids = re.findall(r"\| (1\.2\.840\.[\d.]+) \|", section(page, "Storage SCU: results"))
     assert uids == list(transfer_syntaxes.RESULT_CLASSES)
-    made = {kind.sop_class_uid for kind in results_job.KINDS.values()}
-    assert set(uids) == made | {ParametricMapStorage}  # which version 1.0 made
+    classes = {kind.sop_class_uid for kind in results_job.KINDS.values()}
+    assert set(uids) == classes | {ParametricMapStorage}  # which version 1.0 made
     assert f"({commitment_messages.COMMITMENT_CLASS})" in section(page, "Storage commitment SCU")
 
 
