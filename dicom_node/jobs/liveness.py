@@ -75,6 +75,15 @@ class HeartbeatMonitor:
         self._watch = SilenceWatch(timeout_s, clock)
         self._last_beat: int | None = None
 
+    def register(self) -> None:
+        """Make this worker known before it takes work.
+
+        One that died before its first heartbeat would otherwise leave work that no other worker takes over.
+        """
+        with self._database.begin() as session:
+            workers.beat(session, self._executor_id, self._version)
+            self._last_beat = workers.beats(session)[self._executor_id]
+
     def beat(self) -> None:
         """Send one heartbeat, resume the work of silent workers, and log a name conflict."""
         with self._database.begin() as session:

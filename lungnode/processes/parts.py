@@ -199,6 +199,8 @@ def run_worker(settings: Settings, make_analyzer: MakeAnalyzer, announce: Announ
     workflows = AnalysisWorkflows(
         wiring_worker.workflow_config(settings), AnalysisSteps(attempts.run, attempts.fail, attempts.results)
     )
+    heartbeat = wiring_worker.build_heartbeat_monitor(settings, database, workflows)
+    heartbeat.register()
     workflows.launch()
     deliver = wiring_worker.build_delivery(settings, database, maker, store)
     config = WorkerConfig(quiet_s=settings.dicom.quiet_s)
@@ -214,9 +216,7 @@ def run_worker(settings: Settings, make_analyzer: MakeAnalyzer, announce: Announ
     shadow_runs = wiring_models.build_shadow_runs(settings, database, store)
     if shadow_runs is not None:
         PeriodicTask("shadow", SHADOW_S, with_advisory_lock(database, "shadow", shadow_runs.run_due)).start(stop)
-    PeriodicTask(
-        "worker:beat", HEARTBEAT_S, wiring_worker.build_heartbeat_monitor(settings, database, workflows).beat
-    ).start(stop)
+    PeriodicTask("worker:beat", HEARTBEAT_S, heartbeat.beat).start(stop)
     announce({"executor_id": settings.worker.executor_id, "model": model.name, "model_sha256": model.sha256})
     worker.run(stop)
     if shadow_runs is not None:

@@ -17,6 +17,7 @@ import pytest
 from db.audit.verification import verify
 from db.domain.analyses import AnalysisStatus
 from db.engine import schema
+from db.monitoring import workers
 from tests.support.factories import CtSeries
 from tests.support.postgres_server import PostgresMissingError
 from tests.support.scale_out import (
@@ -75,6 +76,8 @@ def test_a_release_rolls_over_the_hosts_and_no_study_fails(hosts: Cluster, tmp_p
 
     send(all_series[0])
     (old_listener,), (old_worker,) = hosts.listeners, hosts.workers
+    with old_worker.database.read() as session:
+        assert "worker-1" in workers.beats(session)  # before its first heartbeat: others know whose work to take over
     environment = {**os.environ, **old_worker.environment, "LUNGNODE_HOME": str(tmp_path / "admin")}
     environment |= {"LUNGNODE_DATABASE__URL": old_worker.url, "PYTHONPATH": str(later)}
     subprocess.run([sys.executable, "-m", "lungnode", "db", "upgrade"], env=environment, cwd=later, check=True)

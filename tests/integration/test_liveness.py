@@ -38,6 +38,17 @@ def test_what_a_silent_worker_left_is_taken_up_after_a_minute_and_its_own_never(
     assert resumed == ["worker-2"]
 
 
+def test_a_worker_that_died_before_its_first_heartbeat_is_known(database: Database) -> None:
+    clock, resumed = Clock(), list[str]()
+    monitor(database, "worker-2", clock, resumed).register()
+    living = monitor(database, "worker-1", clock, resumed)
+    living.register()
+    for _ in range(13):
+        living.beat()
+        clock.now_s += 5
+    assert resumed == ["worker-2"]
+
+
 def test_two_workers_of_one_name_are_distinguished(database: Database, caplog: pytest.LogCaptureFixture) -> None:
     one, two = (monitor(database, "worker-1", Clock(), []) for _ in range(2))
     one.beat()

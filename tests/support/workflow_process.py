@@ -64,13 +64,14 @@ def main(options: dict[str, object], log: Path, ready: Connection) -> None:
     pause_s = float(str(options.get("retry_s", 0.05)))
     config = WorkflowConfig(str(options["system_url"]), name, retry_delays_s=(pause_s, pause_s), poll_s=0.1)
     workflows = AnalysisWorkflows(config, steps)
-    workflows.launch()
-    worker_config = WorkerConfig(quiet_s=0.3, poll_s=0.1)
-    worker = Worker(database, model, workflows.submit, deliver_due=lambda: None, config=worker_config)
     heartbeat_timeout_s = float(str(options.get("heartbeat_timeout_s", 60)))
     monitor = HeartbeatMonitor(
         database, name, "0", workflows.resume, workflows.resume_strays, timeout_s=heartbeat_timeout_s
     )
+    monitor.register()
+    workflows.launch()
+    worker_config = WorkerConfig(quiet_s=0.3, poll_s=0.1)
+    worker = Worker(database, model, workflows.submit, deliver_due=lambda: None, config=worker_config)
     stop = threading.Event()
     PeriodicTask("worker:beat", 0.2, monitor.beat).start(stop)
     ready.send(None)
