@@ -21,7 +21,7 @@ from db.tables.studies import SeriesRow, StudyRow
 
 FIRST_PAUSE = timedelta(seconds=30)
 """Pause after a first failure; each further one doubles it. A workflow makes three attempts at once, so a cause that
-passes, such as a machine out of memory, delays results by two minutes."""
+passes, such as a machine out of memory, delays results by half a minute."""
 LONGEST_PAUSE = timedelta(hours=4)
 MAX_ATTEMPTS = 14
 """Automatic attempts; further ones have to be requested."""
